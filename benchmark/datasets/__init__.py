@@ -1,0 +1,1 @@
+"""Data sets: a card, one canonical structure store, and labels kept apart from it."""

@@ -84,14 +84,15 @@ def content_key(value: Any) -> str:
     return sha256_of_bytes(text.encode())
 
 
-def sha256_of_tree(folder: Path) -> str:
+def sha256_of_tree(folder: Path, excluded: tuple[str, ...] = ()) -> str:
     """Hex SHA-256 over the relative names and contents of all files below `folder`.
 
-    Byte-code and tool caches do not count.
+    Byte-code, tool caches and the relative paths in `excluded` do not count.
     """
     entries = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if path.is_file() and not any(part in IGNORED_IN_TREES for part in relative.parts):
+        ignored = any(part in IGNORED_IN_TREES for part in relative.parts) or relative.as_posix() in excluded
+        if path.is_file() and not ignored:
             entries.append((relative.as_posix(), sha256_of_file(path)))
     return content_key(entries)

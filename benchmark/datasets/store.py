@@ -14,39 +14,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import yaml
 from ase import Atoms
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from benchmark.files import atomic_path, content_key, write_text
+from benchmark.schema import Identifier, InvalidFileError, Sha256, Strict, read_yaml
 
 STRUCTURE_COLUMNS = ("id", "formula", "numbers", "positions", "cell", "pbc")
 EMBEDDED = Path(__file__).parent / "embedded"
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
-
-
-class DatasetError(ValueError):
+class DatasetError(InvalidFileError):
     """A data set on disk is not what its card or the format says."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Label(_Strict):
+class Label(Strict):
     """One label column: its unit and what it is."""
 
     unit: str
     description: str
 
 
-class Source(_Strict):
+class Source(Strict):
     """Where the structures and labels come from; `revision` and `sha256` pin a download."""
 
     description: str
@@ -55,7 +49,7 @@ class Source(_Strict):
     sha256: str | None = None
 
 
-class DatasetCard(_Strict):
+class DatasetCard(Strict):
     """What a data set says of itself (dataset.yaml)."""
 
     id: Identifier
@@ -72,7 +66,7 @@ class DatasetCard(_Strict):
         default_factory=dict, description="training set -> how this data set overlaps it, in one sentence"
     )
     left_out: dict[str, int] = Field(default_factory=dict, description="reason -> entries left out")
-    fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
+    fingerprint: Sha256
 
 
 @dataclass(frozen=True)
@@ -164,15 +158,10 @@ class Dataset:
 
 def load_dataset(folder: Path) -> Dataset:
     """Read and validate `folder`/dataset.yaml. Raises DatasetError naming file and field."""
-    path = Path(folder) / "dataset.yaml"
     try:
-        card = DatasetCard.model_validate(yaml.safe_load(path.read_text()))
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise DatasetError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        raise DatasetError(f"{path}: {describe_validation_error(error)}") from error
+        card = read_yaml(Path(folder) / "dataset.yaml", DatasetCard)
+    except InvalidFileError as error:
+        raise DatasetError(str(error)) from error
     return Dataset(Path(folder), card)
 
 
@@ -197,7 +186,7 @@ def structures_from_atoms(
     lengths = [len(atoms) for atoms in images]
     return Structures(
         ids=tuple(ids),
-        formulas=tuple(atoms.get_chemical_formula() for atoms in images),
+        formulas=tuple(str(atoms.symbols.formula.format("hill")) for atoms in images),
         numbers=np.concatenate([atoms.numbers for atoms in images]).astype(np.int16),
         positions=np.round(np.concatenate([atoms.positions for atoms in images]), 6),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -235,17 +224,6 @@ def write_dataset(folder: Path, card: dict[str, object], structures: Structures,
     )
     write_text(folder / "dataset.yaml", yaml.safe_dump(filled.model_dump(), sort_keys=False, allow_unicode=True))
     return load_dataset(folder)
-
-
-def describe_validation_error(error: ValidationError) -> str:
-    """One line a problem: field, what is wrong, what was found."""
-    lines = []
-    for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
-        found = repr(problem["input"])
-        shown = found if len(found) <= 80 else found[:77] + "..."
-        lines.append(f"field {field}: {problem['msg']} (found {shown})")
-    return "; ".join(lines)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""From structures to features: environments, weights, the isolated worker, conformance, the feature store."""

@@ -1,0 +1,164 @@
+"""The feature store: what one model makes of one data set, on disk and in memory.
+
+A product is two files, `<name>.safetensors` (arrays, float32 as the model made them) and
+`<name>.json` (the sidecar: keys, layers, provenance, SHA-256 of the arrays). The sidecar is
+written last; a product without a matching sidecar does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from benchmark.files import atomic_path, sha256_of_file, write_text
+from benchmark.schema import InvalidFileError, Sha256, Strict
+
+ENERGIES = "energies"
+LAYER_PREFIX = "layer."
+
+
+class LayerSidecar(Strict):
+    """One layer as it was stored."""
+
+    level: Literal["atom", "structure"]
+    dimension: int
+    irreps: str | None
+
+
+class Provenance(Strict):
+    """How features were made: enough to make them again."""
+
+    adapter_tree: Sha256
+    checkpoint_sha256: Sha256 | None
+    environment: Sha256
+    packages: dict[str, str]
+    python: str
+    device: str
+    hardware: str
+    sandbox: str
+    dtype: str = "float32"
+    wall_seconds: float
+    peak_memory_mb: float
+    code: str
+
+
+class Sidecar(Strict):
+    """The JSON beside the arrays."""
+
+    format: Literal[1] = 1
+    key: Sha256
+    model: str
+    dataset: str
+    dataset_fingerprint: Sha256
+    structures: int
+    atoms: int
+    layers: dict[str, LayerSidecar]
+    has_energies: bool
+    arrays_sha256: Sha256
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class LayerArray:
+    """Values of one layer, (atoms, d) or (structures, d)."""
+
+    values: NDArray[np.float32]
+    level: Literal["atom", "structure"]
+    irreps: str | None
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of every structure of a data set. `offsets[i]:offsets[i+1]` are the atoms of structure i."""
+
+    model: str
+    dataset: str
+    layers: Mapping[str, LayerArray]
+    energies: NDArray[np.float64] | None  # eV, one a structure
+    offsets: NDArray[np.int64]
+    key: str = ""
+
+    def atoms(self, layer: str) -> NDArray[np.float64] | None:
+        """Per-atom features of `layer` as float64, (atoms, d); None when the layer is per structure."""
+        found = self.layers[layer]
+        return found.values.astype(np.float64) if found.level == "atom" else None
+
+    def structures(self, layer: str) -> NDArray[np.float64]:
+        """Structure features as float64, (structures, d): the mean over atoms (PROTOCOL section 1)."""
+        found = self.layers[layer]
+        values = found.values.astype(np.float64)
+        if found.level == "structure":
+            return values
+        sums = np.add.reduceat(values, self.offsets[:-1], axis=0)
+        means: NDArray[np.float64] = sums / np.diff(self.offsets)[:, None]
+        return means
+
+
+def product_paths(folder: Path, name: str) -> tuple[Path, Path]:
+    """Paths of arrays and sidecar of the product `name`."""
+    return folder / f"{name}.safetensors", folder / f"{name}.json"
+
+
+def save_features(folder: Path, name: str, features: FeatureSet, described: dict[str, Any]) -> Sidecar:
+    """Write a product. `described` gives the sidecar's remaining fields (key, fingerprint, provenance)."""
+    arrays_path, sidecar_path = product_paths(folder, name)
+    arrays: dict[str, NDArray[Any]] = {
+        LAYER_PREFIX + layer: np.ascontiguousarray(found.values, dtype=np.float32)
+        for layer, found in sorted(features.layers.items())
+    }
+    if features.energies is not None:
+        arrays[ENERGIES] = np.ascontiguousarray(features.energies, dtype=np.float64)
+    with atomic_path(arrays_path) as temporary:
+        save_file(arrays, str(temporary))
+    sidecar = Sidecar(
+        model=features.model,
+        dataset=features.dataset,
+        structures=len(features.offsets) - 1,
+        atoms=int(features.offsets[-1]),
+        layers={
+            layer: LayerSidecar(level=found.level, dimension=found.values.shape[1], irreps=found.irreps)
+            for layer, found in sorted(features.layers.items())
+        },
+        has_energies=features.energies is not None,
+        arrays_sha256=sha256_of_file(arrays_path),
+        **described,
+    )
+    write_text(sidecar_path, sidecar.model_dump_json(indent=2) + "\n")
+    return sidecar
+
+
+def read_sidecar(folder: Path, name: str) -> Sidecar | None:
+    """The sidecar of a whole product, or None when there is none."""
+    arrays_path, sidecar_path = product_paths(folder, name)
+    if not (arrays_path.is_file() and sidecar_path.is_file()):
+        return None
+    try:
+        return Sidecar.model_validate_json(sidecar_path.read_text())
+    except ValueError as error:
+        raise InvalidFileError(f"{sidecar_path}: not a feature sidecar: {' '.join(str(error).split())}") from error
+
+
+def load_features(folder: Path, name: str, offsets: NDArray[np.int64]) -> FeatureSet:
+    """Read and verify a product. Raises InvalidFileError when arrays and sidecar disagree."""
+    sidecar = read_sidecar(folder, name)
+    arrays_path, _ = product_paths(folder, name)
+    if sidecar is None:
+        raise InvalidFileError(f"{arrays_path}: no such product")
+    if sha256_of_file(arrays_path) != sidecar.arrays_sha256:
+        raise InvalidFileError(f"{arrays_path}: contents do not have the SHA-256 that the sidecar states")
+    try:
+        arrays = load_file(str(arrays_path))
+    except SafetensorError as error:
+        raise InvalidFileError(f"{arrays_path}: not a safetensors file: {error}") from error
+    layers = {
+        layer: LayerArray(arrays[LAYER_PREFIX + layer], found.level, found.irreps)
+        for layer, found in sidecar.layers.items()
+    }
+    return FeatureSet(sidecar.model, sidecar.dataset, layers, arrays.get(ENERGIES), offsets, sidecar.key)

@@ -1,0 +1,1 @@
+"""Typed records, and the tables derived from them."""

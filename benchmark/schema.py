@@ -1,0 +1,54 @@
+"""What every file read from outside shares: strict models, identifiers, one-line errors.
+
+Files from contributors are untrusted: unknown fields are refused, and each error names the file,
+the field, what was found and what is accepted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A frozen pydantic model that refuses unknown fields and non-finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class InvalidFileError(ValueError):
+    """A file is missing, unreadable or not of its schema; the message names file and field."""
+
+
+def read_yaml(path: Path, model: type[ModelT], size_limit: int = 1_000_000) -> ModelT:
+    """Read `path` as YAML into `model`. Raises InvalidFileError with one clear line."""
+    try:
+        if path.stat().st_size > size_limit:
+            raise InvalidFileError(f"{path}: larger than {size_limit} bytes")
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise InvalidFileError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidFileError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise InvalidFileError(f"{path}: {describe_validation_error(error)}") from error
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """Problems joined by semicolons: field, what is wrong, what was found."""
+    problems = []
+    for problem in error.errors(include_url=False):
+        field = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+        found = repr(problem["input"])
+        shown = found if len(found) <= 80 else found[:77] + "..."
+        problems.append(f"field {field}: {problem['msg']} (found {shown})")
+    return "; ".join(problems)

@@ -1,0 +1,104 @@
+"""A suite: which data sets play which role, with which reference, panel, controls, k and seeds.
+
+A suite is versioned. Whatever could move a published score (panel, controls, sizes, seeds) is
+frozen in its file, so that a new submission never changes another model's numbers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from benchmark.schema import Identifier, InvalidFileError, Sentence, Strict, read_yaml
+
+SUITES = Path(__file__).parent / "suites"
+
+
+class Controls(Strict):
+    """Control models, frozen for the suite's version."""
+
+    composition: Identifier
+    noise: Identifier
+    descriptor: Identifier
+    random: list[Identifier] = Field(min_length=1)
+
+    def ids(self) -> list[str]:
+        return [self.composition, self.noise, self.descriptor, *self.random]
+
+
+class Probe(Strict):
+    """Composition Projection Decomposition: the data set and the targets whose mean r2_partial is ranked."""
+
+    dataset: Identifier
+    targets: list[str] = Field(min_length=1)
+
+
+class Suite(Strict):
+    """suites/<id>.yaml."""
+
+    id: Identifier
+    version: int = Field(ge=1)
+    title: Sentence
+    description: Sentence
+    in_distribution: Identifier
+    out_of_distribution: Identifier
+    reference: Identifier
+    panel: list[Identifier] = Field(min_length=2)
+    controls: Controls
+    energy_targets: dict[Identifier, str] = Field(description="data set -> energy-like label per atom")
+    probe: Probe
+    layer: Identifier = "backbone"
+    k: int = Field(default=25, ge=1, description="neighbours of cknna and mutual_knn")
+    k_sweep: list[int] = Field(default_factory=list)
+    permutations: int = Field(default=200, ge=20)
+    subsamples: int = Field(default=50, ge=10)
+    folds: int = Field(default=5, ge=2)
+    seed: int = 0
+    changelog: list[Sentence] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _roles_fit_together(self) -> Suite:
+        if self.in_distribution == self.out_of_distribution:
+            raise ValueError("in_distribution and out_of_distribution must differ")
+        missing = [name for name in self.datasets() if name not in self.energy_targets]
+        if missing:
+            raise ValueError(f"energy_targets lack {missing}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """`id@version`, the name under which results are published."""
+        return f"{self.id}@{self.version}"
+
+    def datasets(self) -> list[str]:
+        """Data sets of the suite, each once, in-distribution first."""
+        return list(dict.fromkeys([self.in_distribution, self.out_of_distribution, self.probe.dataset]))
+
+    def frozen_models(self) -> list[str]:
+        """Models that other models' scores depend on: reference, panel, controls."""
+        return list(dict.fromkeys([self.reference, *self.panel, *self.controls.ids()]))
+
+
+def load_suite(path: Path) -> Suite:
+    """Read a suite file. Raises InvalidFileError naming file and field."""
+    suite = read_yaml(path, Suite)
+    if suite.id != path.stem:
+        raise InvalidFileError(f"{path}: field id: is {suite.id!r}, the file is {path.name!r}")
+    return suite
+
+
+def suites() -> dict[str, Suite]:
+    """The suites shipped with the package, by id."""
+    found = [load_suite(path) for path in sorted(SUITES.glob("*.yaml"))]
+    return {suite.id: suite for suite in found}
+
+
+def find_suite(name: str) -> Suite:
+    """The suite called `name` (an id, or a path to a file). Raises InvalidFileError listing what there is."""
+    if name.endswith((".yaml", ".yml")):
+        return load_suite(Path(name))
+    known = suites()
+    if name not in known:
+        raise InvalidFileError(f"suite {name!r} is unknown; known: {', '.join(sorted(known))}")
+    return known[name]

@@ -1,0 +1,201 @@
+"""How many coordinates a representation uses: intrinsic dimension and effective rank, and what two of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+
+from .neighbours import nearest, smallest, squared_distances
+from .validation import FloatArray, features, positive_int, same_rows
+
+Method = Literal["twonn", "mle", "gride"]
+
+
+def intrinsic_dimension(
+    A: ArrayLike, *, method: Method = "twonn", k: int = 50, fraction: float = 0.9, scale: int = 1
+) -> float:
+    """Intrinsic dimension of the n points A (n, d). Exact repeats of a point are counted once.
+
+    - `"twonn"`: slope through the origin of -log(1 - F) over log(r2 / r1), lowest `fraction` of the ratios
+      [Facco et al. 2017].
+    - `"mle"`: Levina-Bickel over the `k` nearest neighbours, local inverse dimensions averaged
+      [MacKay and Ghahramani 2005].
+    - `"gride"`: maximum likelihood from the distances to neighbours `scale` and 2 * `scale`
+      [Denti et al. 2022, arXiv:2104.13832].
+
+    NaN or infinite where the distances leave it undefined (all ratios 1).
+    ValueError: not a finite 2-D array, fewer distinct rows than the method needs, fraction not in (0, 1].
+
+    >>> X = np.random.default_rng(0).normal(size=(2000, 2))
+    >>> round(intrinsic_dimension(X))
+    2
+    """
+    if method == "twonn":
+        return _twonn(_distances(A, 2), fraction)
+    if method == "mle":
+        return _levina_bickel(_distances(A, positive_int("k", k)))
+    if method == "gride":
+        n1 = positive_int("scale", scale)
+        return _gride(_distances(A, 2 * n1)[:, [n1 - 1, 2 * n1 - 1]], n1)
+    raise ValueError(f"method: expected 'twonn', 'mle' or 'gride', found {method!r}")
+
+
+@dataclass(frozen=True)
+class GrideScales:
+    """Intrinsic dimension over scales: at `neighbour[i]` and twice that, at mean `distance[i]`."""
+
+    neighbour: tuple[int, ...]
+    distance: tuple[float, ...]
+    dimension: tuple[float, ...]
+
+
+def gride_scales(A: ArrayLike, *, largest: int = 64) -> GrideScales:
+    """GRIDE intrinsic dimension of A (n, d) at neighbours 1, 2, 4, ... with 2 * neighbour <= `largest` and < n.
+
+    Distances are in the units of A. A plateau is the dimension; a fall is noise giving way to the manifold.
+    ValueError: not a finite 2-D array, fewer than 3 distinct rows, largest < 2.
+
+    >>> gride_scales(np.random.default_rng(0).normal(size=(100, 2)), largest=8).neighbour
+    (1, 2, 4)
+    """
+    if positive_int("largest", largest) < 2:
+        raise ValueError(f"largest: expected at least 2, found {largest}")
+    points = _distinct("A", A, 2)
+    steps = 2 ** np.arange(int(np.log2(min(largest, len(points) - 1))))
+    distances = nearest(points, int(2 * steps[-1]), "euclidean").values
+    original = np.asarray(A, dtype=np.float64)
+    unit = np.ptp(original, axis=0).max() / np.ptp(points, axis=0).max()
+    return GrideScales(
+        neighbour=tuple(int(step) for step in steps),
+        distance=tuple(float(unit * distances[:, [s - 1, 2 * s - 1]].mean()) for s in steps),
+        dimension=tuple(_gride(distances[:, [s - 1, 2 * s - 1]], int(s)) for s in steps),
+    )
+
+
+def effective_rank(A: ArrayLike) -> float:
+    """Participation ratio (sum l)^2 / sum l^2 of the covariance eigenvalues l of A (n, d); 1 to min(n - 1, d).
+
+    0 for constant features. ValueError: not a finite 2-D array, fewer than 2 rows.
+
+    >>> round(effective_rank([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]), 12)
+    2.0
+    """
+    array = features("A", A)
+    small = array.T @ array if array.shape[1] <= array.shape[0] else array @ array.T
+    square = float(np.square(small).sum())
+    return float(np.trace(small)) ** 2 / square if square > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class IdCorrelation:
+    """Intrinsic-dimension correlation with its permutation null."""
+
+    value: float
+    p_value: float
+    null_mean: float
+    dimension_a: float
+    dimension_b: float
+    dimension_joint: float
+
+
+def id_correlation(A: ArrayLike, B: ArrayLike, *, permutations: int = 100, seed: int = 0) -> IdCorrelation:
+    """(I_A + I_B - I_AB) / max(I_A, I_B) by TwoNN on z-scored features; 0 independent, 1 one determines the other.
+
+    A (n, d_A), B (n, d_B). I_AB is the dimension of the concatenated features, whose squared distances are the sums
+    of the two, so a permutation of B costs one n x n addition. p: share of permuted joint dimensions at or below
+    the observed one, (1 + count) / (1 + permutations). Columns without spread count as 0. Not clamped.
+    Memory is O(n^2): meant for n <= 5000. ValueError: not finite 2-D arrays of equal length, n < 4.
+    Source: Basile et al., arXiv:2406.15812.
+
+    >>> X = np.random.default_rng(0).normal(size=(300, 2))
+    >>> id_correlation(X, X @ [[1, 1], [0, 1]], permutations=19).p_value
+    0.05
+    """
+    a, b = features("A", A, minimum_rows=4), features("B", B, minimum_rows=4)
+    n = same_rows(A=a, B=b)
+    positive_int("permutations", permutations)
+    squared_a, squared_b = (squared_distances(z, z) for z in (_z_scored(a), _z_scored(b)))
+    for squared in (squared_a, squared_b):
+        np.fill_diagonal(squared, np.inf)
+    dimension_a, dimension_b = _twonn_of_squares(squared_a), _twonn_of_squares(squared_b)
+    joint = _twonn_of_squares(squared_a + squared_b)
+    rng = np.random.default_rng(seed)
+    null = np.empty(permutations)
+    for i in range(permutations):
+        order = rng.permutation(n)
+        null[i] = _twonn_of_squares(squared_a + squared_b.take(order, axis=0).take(order, axis=1))
+    largest = max(dimension_a, dimension_b)
+    return IdCorrelation(
+        value=(dimension_a + dimension_b - joint) / largest,
+        p_value=float((1 + np.count_nonzero(null <= joint)) / (1 + permutations)),
+        null_mean=float(np.mean((dimension_a + dimension_b - null) / largest)),
+        dimension_a=dimension_a,
+        dimension_b=dimension_b,
+        dimension_joint=joint,
+    )
+
+
+def _distinct(name: str, value: ArrayLike, k: int) -> FloatArray:
+    """Features in standard form without repeated rows, checked to have k neighbours each."""
+    array = np.unique(features(name, value), axis=0)
+    if len(array) <= k:
+        raise ValueError(f"{name}: expected more than {k} distinct rows for {k} neighbours, found {len(array)}")
+    return array
+
+
+def _distances(A: ArrayLike, k: int) -> FloatArray:
+    return nearest(_distinct("A", A, k), k, "euclidean").values
+
+
+def _z_scored(array: FloatArray) -> FloatArray:
+    """Columns divided by their standard deviation; those below 1e-8 of the largest become 0."""
+    spread = array.std(axis=0)
+    alive = spread > 1e-8 * spread.max(initial=0.0)
+    return np.divide(array, spread, out=np.zeros_like(array), where=alive)
+
+
+def _twonn_of_squares(squared: FloatArray) -> float:
+    """TwoNN from squared distances with an infinite diagonal."""
+    two = np.sqrt(np.take_along_axis(squared, smallest(squared, 2), axis=1))
+    return _twonn(two[two[:, 0] > 0], 0.9)
+
+
+def _twonn(distances: FloatArray, fraction: float) -> float:
+    if not 0.0 < fraction <= 1.0:
+        raise ValueError(f"fraction: expected a number in (0, 1], found {fraction}")
+    n = len(distances)
+    kept = min(int(n * fraction), n - 1)  # at F = 1 the logarithm diverges
+    logs = np.sort(np.log(distances[:, 1] / distances[:, 0]))[:kept]
+    square = float(logs @ logs)
+    heights = -np.log1p(-np.arange(1, kept + 1) / n)
+    return float(logs @ heights) / square if square > 0 else float("nan")
+
+
+def _levina_bickel(distances: FloatArray) -> float:
+    k = distances.shape[1]
+    if k < 2:
+        raise ValueError(f"k: expected at least 2, found {k}")
+    mean = float(np.log(distances[:, -1:] / distances).sum(axis=1).mean()) / (k - 1)
+    return 1.0 / mean if mean > 0 else float("nan")
+
+
+def _gride(pair: FloatArray, n1: int) -> float:
+    """Root of the score of the likelihood d (mu^d - 1)^(n1 - 1) / mu^(d (2 n1 - 1) + 1), mu = r_2n1 / r_n1."""
+    logs = np.log(pair[:, 1] / pair[:, 0])
+    n = len(logs)
+    if not logs.any():
+        return float("nan")
+
+    def score(d: float) -> float:
+        # log(mu) / (1 - mu^-d) tends to 1 / d as mu tends to 1
+        shrunk = -np.expm1(-d * logs)
+        term = np.divide(logs, shrunk, out=np.full(n, 1.0 / d), where=shrunk > 0)
+        return float((n - 1) / d - (2 * n1 - 1) * logs.sum() + (n1 - 1) * term.sum())
+
+    if score(1e6) > 0:
+        return float("inf")
+    return float(brentq(score, 1e-6, 1e6, xtol=1e-12, rtol=1e-14))

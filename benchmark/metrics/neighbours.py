@@ -1,0 +1,151 @@
+"""Nearest neighbours with a fixed tie rule.
+
+Two similarities rank the rows around a row: the cosine of centred features (`"cosine"`, used by CKNNA and mutual
+kNN) and the Euclidean distance (`"euclidean"`, used by information imbalance and intrinsic dimension). Values that
+differ only by rounding (relative 1e-12) count as tied, and of tied rows the one with the smaller index comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
+
+from .validation import FloatArray, IntArray, features, positive_int
+
+Metric = Literal["cosine", "euclidean"]
+TILE_ENTRIES = 4_000_000
+"""Entries of one row tile of an n x n matrix: 32 MB of float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The k nearest rows of every row, nearest first; a row is not its own neighbour.
+
+    `indices` (n, k) int64; `values` (n, k) float64 are cosines (falling) or Euclidean distances (rising).
+    """
+
+    indices: IntArray
+    values: FloatArray
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.indices.shape[0])
+
+    @property
+    def k(self) -> int:
+        """Neighbours a row."""
+        return int(self.indices.shape[1])
+
+    def first(self, k: int) -> Neighbours:
+        """The k nearest of these neighbours: lists for a smaller k are the beginnings of lists for a larger one."""
+        return self if k == self.k else Neighbours(self.indices[:, :k], self.values[:, :k])
+
+    @cached_property
+    def edges(self) -> Edges:
+        """The directed edges from every row to its neighbours."""
+        order = np.argsort(self.indices, axis=1)
+        return Edges(
+            n=self.n,
+            sources=np.repeat(np.arange(self.n), self.k),
+            targets=np.take_along_axis(self.indices, order, axis=1).ravel(),
+            values=np.take_along_axis(self.values, order, axis=1).ravel(),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Directed edges source -> target with values, sorted by (source, target), among `n` rows."""
+
+    n: int
+    sources: IntArray
+    targets: IntArray
+    values: FloatArray
+
+    @cached_property
+    def positions(self) -> NDArray[np.int32]:
+        """(n * n,) position of edge i -> j at i * n + j, -1 where there is none: 4 bytes a pair of rows."""
+        table = np.full(self.n * self.n, -1, dtype=np.int32)
+        table[self.sources * self.n + self.targets] = np.arange(self.targets.size)
+        return table
+
+
+def row_tiles(n: int, columns: int) -> Iterator[slice]:
+    """Slices that cut n rows into tiles of about `TILE_ENTRIES` entries of an (n, columns) matrix."""
+    step = max(1, TILE_ENTRIES // max(1, columns))
+    for start in range(0, n, step):
+        yield slice(start, min(n, start + step))
+
+
+def round_to_ties(values: FloatArray) -> FloatArray:
+    """Round to 40 significant bits (relative 1e-12), so that what differs only by rounding becomes equal."""
+    spread = values * 8193.0  # 2**13 + 1: Veltkamp's splitting keeps the upper 53 - 13 bits
+    rounded: FloatArray = spread - (spread - values)
+    return rounded
+
+
+def squared_distances(rows: FloatArray, others: FloatArray) -> FloatArray:
+    """Squared Euclidean distances (rows, others) from differences, never from inner products.
+
+    Differences keep duplicates at exactly 0 and ties tied; |a|^2 + |b|^2 - 2ab does neither.
+    """
+    squared: FloatArray = cdist(rows, others, "sqeuclidean")
+    return round_to_ties(squared)
+
+
+def unit_rows(array: FloatArray) -> FloatArray:
+    """Rows divided by their Euclidean norm; rows of norm 0 have no direction and stay 0."""
+    norms = np.linalg.norm(array, axis=1, keepdims=True)
+    return np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
+
+
+def smallest(keys: FloatArray, k: int) -> IntArray:
+    """Column indices (rows, k) of each row's k smallest keys, rising; the smaller index first at ties."""
+    if k >= keys.shape[1]:
+        return np.argsort(keys, axis=1, kind="stable")[:, :k]
+    chosen = np.argpartition(keys, k - 1, axis=1)[:, :k]
+    last = np.take_along_axis(keys, chosen, axis=1).max(axis=1)
+    for row in np.flatnonzero((keys <= last[:, None]).sum(axis=1) > k):
+        chosen[row] = np.argsort(keys[row], kind="stable")[:k]
+    chosen.sort(axis=1)
+    order = np.argsort(np.take_along_axis(keys, chosen, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=1)
+
+
+def nearest(array: FloatArray, k: int, metric: Metric) -> Neighbours:
+    """Neighbours of features already in standard form, row tile by row tile."""
+    n = array.shape[0]
+    indices = np.empty((n, k), dtype=np.int64)
+    values = np.empty((n, k))
+    directions = unit_rows(array) if metric == "cosine" else array
+    for tile in row_tiles(n, n):
+        if metric == "cosine":
+            keys = -np.round(directions[tile] @ directions.T, 12)
+        else:
+            keys = squared_distances(directions[tile], directions)
+        keys[np.arange(tile.stop - tile.start), np.arange(tile.start, tile.stop)] = np.inf
+        indices[tile] = smallest(keys, k)
+        found = np.take_along_axis(keys, indices[tile], axis=1)
+        values[tile] = -found if metric == "cosine" else np.sqrt(found)
+    return Neighbours(indices, values)
+
+
+def neighbours(A: ArrayLike, k: int, *, metric: Metric = "cosine") -> Neighbours:
+    """The k nearest rows of every row of A (n, d).
+
+    `metric="cosine"`: inner products of centred rows of unit length; `"euclidean"`: distances.
+    ValueError: A not a finite 2-D array, k not in 1..n-1, another metric.
+
+    >>> neighbours([[0.0], [1.0], [3.0]], 1, metric="euclidean").indices.ravel().tolist()
+    [1, 0, 1]
+    """
+    if metric not in ("cosine", "euclidean"):
+        raise ValueError(f"metric: expected 'cosine' or 'euclidean', found {metric!r}")
+    array = features("A", A)
+    return nearest(array, positive_int("k", k, maximum=len(array) - 1, why=" (rows - 1)"), metric)

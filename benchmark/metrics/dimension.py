@@ -155,7 +155,8 @@ def _z_scored(array: FloatArray) -> FloatArray:
     """Columns divided by their standard deviation; those below 1e-8 of the largest become 0."""
     spread = array.std(axis=0)
     alive = spread > 1e-8 * spread.max(initial=0.0)
-    return np.divide(array, spread, out=np.zeros_like(array), where=alive)
+    scored: FloatArray = np.divide(array, spread, out=np.zeros_like(array), where=alive)
+    return scored
 
 
 def _twonn_of_squares(squared: FloatArray) -> float:

@@ -102,7 +102,8 @@ def squared_distances(rows: FloatArray, others: FloatArray) -> FloatArray:
 def unit_rows(array: FloatArray) -> FloatArray:
     """Rows divided by their Euclidean norm; rows of norm 0 have no direction and stay 0."""
     norms = np.linalg.norm(array, axis=1, keepdims=True)
-    return np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
+    unit: FloatArray = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
+    return unit
 
 
 def smallest(keys: FloatArray, k: int) -> IntArray:

@@ -1,0 +1,388 @@
+"""Composition Projection Decomposition: what a representation knows beyond the composition.
+
+Steier, arXiv:2603.03155. Features H and target y are split by a linear fit on composition C, made inside each
+training fold and applied to its test fold (a fit over all structures would leak). The residual features then predict
+the target (`r2_geometry`) and the part of it that composition does not (`r2_partial`). Structures of one formula
+stay in one fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .ridge import RidgePath, grouped_folds, ridge_predictions
+from .validation import (
+    FloatArray,
+    IntArray,
+    finite_matrix,
+    group_codes,
+    positive_int,
+    row_indices,
+    same_rows,
+    standard_form,
+)
+
+Projection = Literal["auto", "exact", "ridge"]
+STRUCTURES_A_COLUMN = 20
+"""With fewer training structures a varying composition column, `"auto"` projects by ridge."""
+DEAD = 1e-8
+"""Columns whose standard deviation is below this share of the largest are dropped."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompositionFit:
+    """A linear fit on composition: `predict(C)` is `(C - centre) @ weights + mean`."""
+
+    method: Literal["exact", "ridge"]
+    centre: FloatArray
+    weights: FloatArray
+    mean: FloatArray
+
+    def predict(self, C: FloatArray) -> FloatArray:
+        """The part of the fitted columns that composition C (m, c) explains: (m, t)."""
+        return (C - self.centre) @ self.weights + self.mean
+
+
+def composition_projection(C: ArrayLike, values: ArrayLike, *, method: Projection = "auto") -> CompositionFit:
+    """Least-squares fit with intercept of `values` (n, t), features or targets, on composition C (n, c).
+
+    `"exact"`: orthogonal projection onto [1, C] (columns without variation and linear dependences are harmless).
+    `"ridge"`: C standardised, a penalty for each column of `values` by generalised cross-validation; the exact fit
+    is its limit of no penalty. `"auto"`: ridge where there are fewer than 20 rows a varying column of C.
+    ValueError: not finite 2-D arrays of equal length, another method.
+
+    >>> fit = composition_projection([[0.0], [1.0], [2.0]], [[1.0], [3.0], [5.0]], method="exact")
+    >>> np.round(fit.predict(np.array([[3.0]])), 12).tolist()
+    [[7.0]]
+    """
+    composition, columns = finite_matrix("C", C), finite_matrix("values", values)
+    n = same_rows(C=composition, values=columns)
+    if method not in ("auto", "exact", "ridge"):
+        raise ValueError(f"method: expected 'auto', 'exact' or 'ridge', found {method!r}")
+    centre, spread = composition.mean(axis=0), composition.std(axis=0)
+    alive = spread > DEAD * float(spread.max(initial=0.0))
+    mean = columns.mean(axis=0)
+    weights = np.zeros((composition.shape[1], columns.shape[1]))
+    exact = method == "exact" or (method == "auto" and n >= STRUCTURES_A_COLUMN * np.count_nonzero(alive))
+    if alive.any():
+        path = RidgePath((composition[:, alive] - centre[alive]) / spread[alive])
+        targets = columns - mean
+        alphas = np.zeros(1) if exact else path.generalised_cross_validation(targets)
+        weights[alive] = path.basis @ path.weights(targets, alphas) / spread[alive, None]
+    return CompositionFit("exact" if exact else "ridge", centre, weights, mean)
+
+
+@dataclass(frozen=True, eq=False)
+class CpdResult:
+    """Composition Projection Decomposition of one target over n structures.
+
+    `r2_*` are pooled over all out-of-fold predictions; `*_folds` (folds,) are those of the folds alone. Predictions
+    and `residual` (the target less its composition fit, out of fold) are (n,), in the units of the target.
+    `alpha` (folds,): ridge penalty of the r2_partial probe in units of training rows. R^2 is NaN where the target
+    does not vary.
+    """
+
+    r2_composition: float
+    r2_geometry: float
+    r2_partial: float
+    r2_composition_folds: FloatArray
+    r2_geometry_folds: FloatArray
+    r2_partial_folds: FloatArray
+    composition_prediction: FloatArray
+    geometry_prediction: FloatArray
+    partial_prediction: FloatArray
+    residual: FloatArray
+    fold: IntArray
+    alpha: FloatArray
+    n: int
+    d: int
+    dead_columns: int
+    projection: Literal["exact", "ridge"]
+
+
+def cpd(
+    H: ArrayLike,
+    C: ArrayLike,
+    y: ArrayLike,
+    *,
+    groups: ArrayLike,
+    folds: int = 5,
+    seed: int = 0,
+    projection: Projection = "auto",
+    n_components: int | None = None,
+    inner_folds: int = 4,
+) -> CpdResult:
+    """Linear probe of the target y (n,) from features H (n, d) with composition C (n, c) projected out.
+
+    In each of `folds` training folds, grouped by `groups` (the formula) and shuffled by `seed`: project H and y (see
+    `composition_projection`), standardise the residual features, choose a ridge penalty by `inner_folds` inner folds
+    (grouped too), predict the test fold. `n_components`: use only that many leading principal components of the
+    training fold's standardised residual features. Dead columns are dropped and counted.
+    ValueError: not finite arrays of equal length, fewer groups than folds, n_components not positive.
+    """
+    return cpd_many(
+        H, C, _one_target(y), groups=groups, folds=folds, seed=seed, projection=projection,
+        n_components=n_components, inner_folds=inner_folds,
+    )[0]  # fmt: skip
+
+
+def cpd_many(
+    H: ArrayLike,
+    C: ArrayLike,
+    Y: ArrayLike,
+    *,
+    groups: ArrayLike,
+    folds: int = 5,
+    seed: int = 0,
+    projection: Projection = "auto",
+    n_components: int | None = None,
+    inner_folds: int = 4,
+) -> list[CpdResult]:
+    """`cpd` of each column of Y (n, t): the same numbers, one decomposition of the features for all targets."""
+    data = _checked(H, C, Y, groups)
+    run = _decompose(data, folds, seed, projection, n_components, inner_folds)
+    results = []
+    for column in range(data.Y.shape[1]):
+        y, residual = data.Y[:, column], run.residual[:, column]
+        pairs = {
+            "composition": (y, run.composition[:, column]),
+            "geometry": (y, run.geometry[:, column]),
+            "partial": (residual, run.partial[:, column]),
+        }
+        pooled = {name: float(r_squared(truth, predicted)) for name, (truth, predicted) in pairs.items()}
+        by_fold = {
+            name: np.array([float(r_squared(truth[run.fold == f], predicted[run.fold == f])) for f in range(folds)])
+            for name, (truth, predicted) in pairs.items()
+        }
+        results.append(
+            CpdResult(
+                r2_composition=pooled["composition"],
+                r2_geometry=pooled["geometry"],
+                r2_partial=pooled["partial"],
+                r2_composition_folds=by_fold["composition"],
+                r2_geometry_folds=by_fold["geometry"],
+                r2_partial_folds=by_fold["partial"],
+                composition_prediction=run.composition[:, column],
+                geometry_prediction=run.geometry[:, column],
+                partial_prediction=run.partial[:, column],
+                residual=residual,
+                fold=run.fold,
+                alpha=run.alpha[:, column],
+                n=len(data.Y),
+                d=data.H.shape[1],
+                dead_columns=data.dead_columns,
+                projection=run.projection,
+            )
+        )
+    return results
+
+
+@dataclass(frozen=True, eq=False)
+class CpdSubsamples:
+    """R^2 of `cpd` on each subset of structures: arrays (subsets, t), (subsets,) for a single target y (n,)."""
+
+    r2_composition: FloatArray
+    r2_geometry: FloatArray
+    r2_partial: FloatArray
+
+
+def cpd_subsample(
+    H: ArrayLike,
+    C: ArrayLike,
+    y: ArrayLike,
+    *,
+    groups: ArrayLike,
+    subsets: Sequence[ArrayLike],
+    folds: int = 5,
+    seed: int = 0,
+    projection: Projection = "auto",
+    n_components: int | None = None,
+    inner_folds: int = 3,
+) -> CpdSubsamples:
+    """`cpd` repeated on subsets of the structures (arrays of row numbers), for y (n,) or many targets (n, t)."""
+    targets = np.asarray(y)
+    data = _checked(H, C, targets[:, None] if targets.ndim == 1 else targets, groups)
+    values = np.empty((3, len(subsets), data.Y.shape[1]))
+    for i, subset in enumerate(subsets):
+        rows = row_indices(f"subsets[{i}]", subset, len(data.Y), minimum=2 * folds)
+        part = _Data(data.H[rows], data.C[rows], data.Y[rows], data.codes[rows], data.dead_columns)
+        run = _decompose(part, folds, seed, projection, n_components, inner_folds)
+        values[0, i] = r_squared(part.Y, run.composition)
+        values[1, i] = r_squared(part.Y, run.geometry)
+        values[2, i] = r_squared(run.residual, run.partial)
+    if targets.ndim == 1:
+        values = values[:, :, 0]
+    return CpdSubsamples(*values)
+
+
+@dataclass(frozen=True, eq=False)
+class ShuffledNull:
+    """r2_partial against the same probe on permuted targets; `selectivity` is r2_partial less the null's mean."""
+
+    r2_partial: float
+    mean: float
+    quantile95: float
+    p_value: float
+    selectivity: float
+    samples: FloatArray
+
+
+def shuffled_null(
+    H: ArrayLike,
+    C: ArrayLike,
+    y: ArrayLike,
+    *,
+    groups: ArrayLike,
+    permutations: int = 200,
+    folds: int = 5,
+    seed: int = 0,
+    projection: Projection = "auto",
+    n_components: int | None = None,
+    inner_folds: int = 4,
+) -> ShuffledNull:
+    """r2_partial of y (n,) and of `permutations` shuffles of it, each with penalties of its own.
+
+    All share the folds, the projection and the decompositions, so 200 shuffles cost little more than one probe.
+    """
+    target = finite_matrix("y", _one_target(y))
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(target)) for _ in range(positive_int("permutations", permutations))]
+    data = _checked(H, C, np.column_stack([target[:, 0], *(target[order, 0] for order in orders)]), groups)
+    run = _decompose(data, folds, seed, projection, n_components, inner_folds, geometry=False)
+    values = r_squared(run.residual, run.partial)
+    value, samples = float(values[0]), values[1:]
+    return ShuffledNull(
+        r2_partial=value,
+        mean=float(samples.mean()),
+        quantile95=float(np.quantile(samples, 0.95)),
+        p_value=float((1 + np.count_nonzero(samples >= value)) / (1 + samples.size)),
+        selectivity=value - float(samples.mean()),
+        samples=samples,
+    )
+
+
+def r_squared(truth: FloatArray, predicted: FloatArray) -> FloatArray:
+    """1 - residual / total sum of squares about the mean, for each column; NaN where the truth does not vary."""
+    total = np.square(truth - truth.mean(axis=0)).sum(axis=0)
+    residual = np.square(truth - predicted).sum(axis=0)
+    constant = total <= 1e-24 * np.maximum(np.square(truth).sum(axis=0), np.finfo(float).tiny)
+    return np.asarray(np.where(constant, np.nan, 1.0 - residual / np.where(constant, 1.0, total)))
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualFold:
+    """One fold with composition projected out: standardised residual features, and targets split by composition."""
+
+    features_train: FloatArray
+    features_test: FloatArray
+    composition_test: FloatArray
+    residual_train: FloatArray
+    residual_test: FloatArray
+    projection: Literal["exact", "ridge"]
+
+
+def residual_fold(
+    H: FloatArray,
+    C: FloatArray,
+    Y: FloatArray,
+    train: IntArray,
+    test: IntArray,
+    *,
+    projection: Projection = "auto",
+    n_components: int | None = None,
+) -> ResidualFold:
+    """Project composition out of H (n, d) and Y (n, t) with the fit of the rows `train`; standardise by them."""
+    d = H.shape[1]
+    both = np.concatenate([H, Y], axis=1)
+    fit = composition_projection(C[train], both[train], method=projection)
+    part_train, part_test = fit.predict(C[train]), fit.predict(C[test])
+    x_train, x_test = H[train] - part_train[:, :d], H[test] - part_test[:, :d]
+    spread = x_train.std(axis=0)
+    alive = spread > DEAD * float(H[train].std(axis=0).max(initial=0.0))
+    mean = x_train[:, alive].mean(axis=0)
+    x_train, x_test = (x_train[:, alive] - mean) / spread[alive], (x_test[:, alive] - mean) / spread[alive]
+    if n_components is not None and alive.any():
+        basis = RidgePath(x_train).basis[:, ::-1][:, : positive_int("n_components", n_components)]
+        x_train, x_test = x_train @ basis, x_test @ basis
+    return ResidualFold(
+        features_train=x_train,
+        features_test=x_test,
+        composition_test=part_test[:, d:],
+        residual_train=Y[train] - part_train[:, d:],
+        residual_test=Y[test] - part_test[:, d:],
+        projection=fit.method,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    H: FloatArray
+    C: FloatArray
+    Y: FloatArray
+    codes: IntArray
+    dead_columns: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    composition: FloatArray
+    geometry: FloatArray
+    partial: FloatArray
+    residual: FloatArray
+    fold: IntArray
+    alpha: FloatArray
+    projection: Literal["exact", "ridge"]
+
+
+def _one_target(y: ArrayLike) -> FloatArray:
+    target = np.asarray(y)
+    if target.ndim != 1:
+        raise ValueError(f"y: expected one target of shape (n,), found shape {target.shape}")
+    return np.asarray(target[:, None])
+
+
+def _checked(H: ArrayLike, C: ArrayLike, Y: ArrayLike, groups: ArrayLike) -> _Data:
+    features = standard_form(finite_matrix("H", H, minimum_rows=4))
+    composition, targets = finite_matrix("C", C), finite_matrix("y", Y)
+    n = same_rows(H=features, C=composition, y=targets)
+    spread = features.std(axis=0)
+    alive = spread > DEAD * float(spread.max(initial=0.0))
+    dead = int(alive.size - np.count_nonzero(alive))
+    return _Data(features[:, alive], composition, targets, group_codes("groups", groups, n), dead)
+
+
+def _decompose(
+    data: _Data,
+    folds: int,
+    seed: int,
+    projection: Projection,
+    n_components: int | None,
+    inner_folds: int,
+    *,
+    geometry: bool = True,
+) -> _Run:
+    if positive_int("folds", folds) < 2 or positive_int("inner_folds", inner_folds) < 2:
+        raise ValueError(f"folds, inner_folds: expected at least 2, found {folds} and {inner_folds}")
+    n, t = data.Y.shape
+    fold_of = grouped_folds(data.codes, folds, seed)
+    composition, geometric, partial, residual = (np.full((n, t), np.nan) for _ in range(4))
+    alpha = np.empty((folds, t))
+    methods = set()
+    for number in range(folds):
+        train, test = np.flatnonzero(fold_of != number), np.flatnonzero(fold_of == number)
+        fold = residual_fold(data.H, data.C, data.Y, train, test, projection=projection, n_components=n_components)
+        targets = np.concatenate([fold.residual_train, data.Y[train]], axis=1) if geometry else fold.residual_train
+        predicted, alphas = ridge_predictions(
+            fold.features_train, targets, fold.features_test, data.codes[train], inner_folds=inner_folds, seed=seed
+        )
+        composition[test], residual[test] = fold.composition_test, fold.residual_test
+        partial[test], alpha[number] = predicted[:, :t], alphas[:t]
+        if geometry:
+            geometric[test] = predicted[:, t:]
+        methods.add(fold.projection)
+    return _Run(composition, geometric, partial, residual, fold_of, alpha, "ridge" if "ridge" in methods else "exact")

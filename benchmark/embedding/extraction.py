@@ -1,0 +1,316 @@
+"""Structures in, features out: one model on one data set, in the model's own environment.
+
+A product is named by the content key of everything it depends on. It is computed once; interrupted
+work resumes at the next shard and gives the same bits as an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from benchmark import __version__
+from benchmark.datasets.store import Dataset, Structures
+from benchmark.embedding.batching import pack, shards
+from benchmark.embedding.environment import Environment, ensure_environment
+from benchmark.embedding.errors import EmbeddingError, Progress
+from benchmark.embedding.features import (
+    FeatureSet,
+    LayerArray,
+    Provenance,
+    Sidecar,
+    load_features,
+    read_sidecar,
+    save_features,
+)
+from benchmark.embedding.machine import Accelerator, available_cores, hardware
+from benchmark.embedding.output import Part, read_part, refuse_strangers, sweep
+from benchmark.embedding.process import SANDBOX, Usage, run_worker, stage_runtime
+from benchmark.embedding.weights import Weights, resolve_weights
+from benchmark.files import atomic_path, content_key, write_json
+from benchmark.submission import Entry
+
+# Raised when the worker or the packing change what comes out; it enters every key.
+EMBEDDING_VERSION = 1
+SHARD_STRUCTURES = 128
+ATOMS_PER_BATCH = {"cpu": 256, "cuda": 2048}
+PRODUCT = "features"
+
+__all__ = ["EmbeddingError", "EmbeddingSettings", "embed", "feature_key", "find_features", "load_embedded", "prepare"]
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings:
+    """Where and how models are run.
+
+    timeout: longest time in seconds that a worker may go without progress (start, load, batch after batch).
+    checkpoints: model id -> local file to use in place of the declared one.
+    """
+
+    cache: Path
+    accelerator: Accelerator = "auto"
+    threads: int = field(default_factory=available_cores)
+    timeout: float = 900.0
+    offline: bool = False
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """An entry with everything that running it needs: its environment and its verified weights."""
+
+    entry: Entry
+    environment: Environment
+    weights: Weights
+
+    def identity(self) -> dict[str, Any]:
+        """What the features of this model depend on, apart from the structures; JSON values."""
+        model = self.entry.model
+        return {
+            "version": EMBEDDING_VERSION,
+            "model": model.id,
+            "modality": self.entry.family.submission.modality,
+            "adapter": self.entry.family.tree_hash(),
+            "checkpoint": self.weights.sha256,
+            "options": plain(model.options),
+            "layers": {name: layer.model_dump() for name, layer in model.layers.items()},
+            "environment": self.environment.key,
+            "packages": self.environment.packages,
+        }
+
+    def job(self, inputs: Path, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The job that carries out `steps` on the inputs in the file `inputs`."""
+        return {
+            "adapter": str(self.entry.family.adapter.absolute()),
+            "checkpoint": None if self.weights.path is None else str(self.weights.path),
+            "options": plain(self.entry.model.options),
+            "device": self.environment.device,
+            "modality": self.entry.family.submission.modality,
+            "inputs": str(inputs),
+            "steps": list(steps),
+        }
+
+
+def prepare(
+    entry: Entry, settings: EmbeddingSettings, environment: Environment | None = None, progress: Progress | None = None
+) -> PreparedModel:
+    """Build the environment (unless one is given) and fetch the weights of `entry`. Raises EmbeddingError."""
+    environment = environment or ensure_environment(entry.family.adapter, settings.cache, settings.accelerator)
+    weights = resolve_weights(
+        entry,
+        environment,
+        settings.cache,
+        override=settings.checkpoints.get(entry.model.id),
+        offline=settings.offline,
+        progress=progress,
+    )
+    return PreparedModel(entry, environment, weights)
+
+
+def embed(
+    entry: Entry,
+    dataset: Dataset,
+    settings: EmbeddingSettings,
+    *,
+    environment: Environment | None = None,
+    progress: Progress | None = None,
+) -> Sidecar:
+    """Embed every structure of `dataset` with `entry`; a product that exists is only looked up.
+
+    environment: run in this environment rather than in the one of the adapter's header.
+    Raises EmbeddingError with one line naming the file and the check that failed.
+    """
+    prepared = prepare(entry, settings, environment)
+    key = feature_key(prepared, dataset)
+    found = find_features(settings.cache, key)
+    if found is not None:
+        return found
+    lock = settings.cache / "locks" / f"{key}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        found = find_features(settings.cache, key)
+        return found if found is not None else _compute(prepared, dataset, key, settings, progress)
+
+
+def feature_key(prepared: PreparedModel, dataset: Dataset) -> str:
+    """Content key of the features: data fingerprint, adapter, options, weights, environment, packages."""
+    identity = {**prepared.identity(), "data": dataset.card.fingerprint}
+    if prepared.entry.family.submission.modality != "atoms":
+        identity["strings"] = content_key(list(_strings(prepared.entry, dataset.structures())))
+    return content_key(identity)
+
+
+def features_folder(cache: Path, key: str) -> Path:
+    """Where the product `key` lies."""
+    return Path(cache) / "features" / key
+
+
+def find_features(cache: Path, key: str) -> Sidecar | None:
+    """The sidecar of the product `key`, or None while it does not exist."""
+    return read_sidecar(features_folder(cache, key), PRODUCT)
+
+
+def load_embedded(cache: Path, key: str, structures: Structures) -> FeatureSet:
+    """The features of the product `key`, verified. Raises InvalidFileError when they are damaged."""
+    return load_features(features_folder(cache, key), PRODUCT, structures.offsets)
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options` as JSON values: YAML dates become text."""
+    converted: dict[str, Any] = json.loads(json.dumps(dict(options), default=str))
+    return converted
+
+
+def _compute(
+    prepared: PreparedModel, dataset: Dataset, key: str, settings: EmbeddingSettings, progress: Progress | None
+) -> Sidecar:
+    structures = dataset.structures()
+    place = prepared.entry.family.adapter
+    work = Path(settings.cache).absolute() / "work" / key
+    work.mkdir(parents=True, exist_ok=True)
+    inputs = write_inputs(work, prepared.entry, structures)
+    lengths = np.diff(structures.offsets)
+    steps = _steps(lengths, ATOMS_PER_BATCH[prepared.environment.device])
+    names = [f"{step['name']}.safetensors" for step in steps]
+    output = work / "output"
+
+    def read(step: Mapping[str, Any]) -> Part:
+        order = [index for batch in step["batches"] for index in batch]
+        declared = prepared.entry.model.layers
+        return read_part(place, output / f"{step['name']}.safetensors", order, lengths[order], declared)
+
+    finished = [step for step in steps if _is_whole(read, step)]
+    sweep(output, [f"{step['name']}.safetensors" for step in finished])
+    missing = [step for step in steps if step not in finished]
+    try:
+        usage = Usage(0.0, 0.0)
+        if missing:
+            usage = run_worker(
+                prepared.job(inputs, missing),
+                prepared.environment,
+                work,
+                cache=settings.cache,
+                threads=settings.threads,
+                timeout=settings.timeout,
+                progress=_after(len(finished) / len(steps), progress),
+            )
+        refuse_strangers(place, output, names)
+        features = _assemble(prepared, dataset, structures, [read(step) for step in steps], key)
+    except EmbeddingError as error:
+        raise with_ids(error, structures.ids) from error
+    described = {
+        "key": key,
+        "dataset_fingerprint": dataset.card.fingerprint,
+        "provenance": _provenance(prepared, settings, usage),
+    }
+    sidecar = save_features(features_folder(settings.cache, key), PRODUCT, features, described)
+    shutil.rmtree(work, ignore_errors=True)
+    return sidecar
+
+
+def _steps(lengths: NDArray[np.int64], limit: int) -> list[dict[str, Any]]:
+    return [
+        {"do": "embed", "name": f"shard-{number:05d}", "batches": pack(shard, lengths, limit)}
+        for number, shard in enumerate(shards(len(lengths), SHARD_STRUCTURES))
+    ]
+
+
+def _is_whole(read: Any, step: Mapping[str, Any]) -> bool:
+    try:
+        read(step)
+    except EmbeddingError:
+        return False
+    return True
+
+
+def _after(share: float, progress: Progress | None) -> Progress | None:
+    """Progress of what remains, when `share` was done before."""
+    return None if progress is None else lambda part: progress(share + (1 - share) * part)
+
+
+def _assemble(
+    prepared: PreparedModel, dataset: Dataset, structures: Structures, parts: Sequence[Part], key: str
+) -> FeatureSet:
+    """Put the rows back into the order of the data set."""
+    layers = {}
+    for name, declaration in prepared.entry.model.layers.items():
+        rows: dict[int, NDArray[np.float32]] = {}
+        for part in parts:
+            rows.update(part.rows(name))
+        values = np.concatenate([rows[index] for index in range(len(structures))])
+        layers[name] = LayerArray(values, declaration.level, declaration.irreps)
+    given = [part.energies is not None for part in parts]
+    if any(given) and not all(given):
+        raise EmbeddingError(prepared.entry.family.adapter, "energies", "given for some batches and not for others")
+    energies = None
+    if all(given):
+        energies = np.empty(len(structures))
+        for part in parts:
+            energies[list(part.inputs)] = part.energies
+    return FeatureSet(prepared.entry.model.id, dataset.card.id, layers, energies, structures.offsets, key)
+
+
+def with_ids(error: EmbeddingError, ids: Sequence[str]) -> EmbeddingError:
+    """The same error, naming the first structures that it is about."""
+    named = [ids[index] for index in error.inputs if 0 <= index < len(ids)]
+    if not named:
+        return error
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return EmbeddingError(error.place, error.check, f"{error.message} (structures {', '.join(named[:3])}{more})")
+
+
+def _provenance(prepared: PreparedModel, settings: EmbeddingSettings, usage: Usage) -> Provenance:
+    return Provenance(
+        adapter_tree=prepared.entry.family.tree_hash(),
+        checkpoint_sha256=prepared.weights.sha256,
+        environment=prepared.environment.key,
+        packages=prepared.environment.packages,
+        python=prepared.environment.python_version,
+        device=prepared.environment.device,
+        hardware=hardware(prepared.environment.device),
+        sandbox=SANDBOX,
+        wall_seconds=usage.wall_seconds,
+        peak_memory_mb=usage.peak_memory_mb,
+        code=f"latent-matter {__version__}, worker {stage_runtime(settings.cache).name}",
+    )
+
+
+def write_inputs(folder: Path, entry: Entry, structures: Structures) -> Path:
+    """What the model may see, in a file: no ids, formulas or labels."""
+    if entry.family.submission.modality != "atoms":
+        path = folder / "strings.json"
+        write_json(path, list(_strings(entry, structures)))
+        return path
+    path = folder / "structures.safetensors"
+    with atomic_path(path) as temporary:
+        save_file(
+            {
+                "numbers": np.ascontiguousarray(structures.numbers),
+                "positions": np.ascontiguousarray(structures.positions),
+                "offsets": np.ascontiguousarray(structures.offsets),
+                "cells": np.ascontiguousarray(structures.cells),
+                "pbc": np.ascontiguousarray(structures.pbc),
+            },
+            str(temporary),
+        )
+    return path
+
+
+def _strings(entry: Entry, structures: Structures) -> tuple[str, ...]:
+    place, modality = entry.family.folder / "submission.yaml", entry.family.submission.modality
+    if structures.smiles is None or modality != "smiles":
+        raise EmbeddingError(place, "field modality", f"the data set has no {modality} strings")
+    per_atom = sorted(name for name, layer in entry.model.layers.items() if layer.level == "atom")
+    if per_atom:
+        where = f"field models.{entry.model.id}.layers.{per_atom[0]}.level"
+        raise EmbeddingError(place, where, "is atom, but a string has no atoms")
+    return structures.smiles

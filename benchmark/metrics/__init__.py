@@ -7,6 +7,16 @@ symmetry, invariances, null, source. The property tests and the methods page are
 from __future__ import annotations
 
 from .calibration import NullDistribution, calibrate, calibrate_many, half_subsets, scaled_k, subsample_values
+from .channels import VectorProbe, channel_norms, vector_probe
+from .composition import (
+    CompositionFit,
+    IsomerOrder,
+    composition_corrected_mae,
+    composition_projection,
+    composition_share,
+    compositional_control,
+    isomer_order,
+)
 from .dimension import (
     GrideScales,
     IdCorrelation,
@@ -16,21 +26,43 @@ from .dimension import (
     intrinsic_dimension,
 )
 from .imbalance import information_imbalance
+from .learning import LearningCurve, learning_curve
 from .neighbours import Neighbours, neighbours
+from .nonlinear_probes import NonlinearProbe, nonlinear_probe
 from .pooling import cumulant_pool, mean_pool
+from .probes import CpdResult, CpdSubsamples, ShuffledNull, cpd, cpd_many, cpd_subsample, shuffled_null
 from .reconstruction import global_reconstruction_error, local_reconstruction_error
+from .registry import METRICS, MetricRecord
 from .representation import Representation
 from .similarity import cknna, distance_correlation, linear_cka, mutual_knn
 
 __all__ = [
+    "METRICS",
+    "CompositionFit",
+    "CpdResult",
+    "CpdSubsamples",
     "GrideScales",
     "IdCorrelation",
+    "IsomerOrder",
+    "LearningCurve",
+    "MetricRecord",
     "Neighbours",
+    "NonlinearProbe",
     "NullDistribution",
     "Representation",
+    "ShuffledNull",
+    "VectorProbe",
     "calibrate",
     "calibrate_many",
+    "channel_norms",
     "cknna",
+    "composition_corrected_mae",
+    "composition_projection",
+    "composition_share",
+    "compositional_control",
+    "cpd",
+    "cpd_many",
+    "cpd_subsample",
     "cumulant_pool",
     "distance_correlation",
     "effective_rank",
@@ -40,11 +72,16 @@ __all__ = [
     "id_correlation",
     "information_imbalance",
     "intrinsic_dimension",
+    "isomer_order",
+    "learning_curve",
     "linear_cka",
     "local_reconstruction_error",
     "mean_pool",
     "mutual_knn",
     "neighbours",
+    "nonlinear_probe",
     "scaled_k",
+    "shuffled_null",
     "subsample_values",
+    "vector_probe",
 ]

@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .ridge import RidgePath, grouped_folds, ridge_predictions
+from .composition import DEAD, Projection, composition_projection
+from .ridge import RidgePath, grouped_folds, r_squared, ridge_predictions
 from .validation import (
     FloatArray,
     IntArray,
@@ -26,55 +27,6 @@ from .validation import (
     same_rows,
     standard_form,
 )
-
-Projection = Literal["auto", "exact", "ridge"]
-STRUCTURES_A_COLUMN = 20
-"""With fewer training structures a varying composition column, `"auto"` projects by ridge."""
-DEAD = 1e-8
-"""Columns whose standard deviation is below this share of the largest are dropped."""
-
-
-@dataclass(frozen=True, eq=False)
-class CompositionFit:
-    """A linear fit on composition: `predict(C)` is `(C - centre) @ weights + mean`."""
-
-    method: Literal["exact", "ridge"]
-    centre: FloatArray
-    weights: FloatArray
-    mean: FloatArray
-
-    def predict(self, C: FloatArray) -> FloatArray:
-        """The part of the fitted columns that composition C (m, c) explains: (m, t)."""
-        return (C - self.centre) @ self.weights + self.mean
-
-
-def composition_projection(C: ArrayLike, values: ArrayLike, *, method: Projection = "auto") -> CompositionFit:
-    """Least-squares fit with intercept of `values` (n, t), features or targets, on composition C (n, c).
-
-    `"exact"`: orthogonal projection onto [1, C] (columns without variation and linear dependences are harmless).
-    `"ridge"`: C standardised, a penalty for each column of `values` by generalised cross-validation; the exact fit
-    is its limit of no penalty. `"auto"`: ridge where there are fewer than 20 rows a varying column of C.
-    ValueError: not finite 2-D arrays of equal length, another method.
-
-    >>> fit = composition_projection([[0.0], [1.0], [2.0]], [[1.0], [3.0], [5.0]], method="exact")
-    >>> np.round(fit.predict(np.array([[3.0]])), 12).tolist()
-    [[7.0]]
-    """
-    composition, columns = finite_matrix("C", C), finite_matrix("values", values)
-    n = same_rows(C=composition, values=columns)
-    if method not in ("auto", "exact", "ridge"):
-        raise ValueError(f"method: expected 'auto', 'exact' or 'ridge', found {method!r}")
-    centre, spread = composition.mean(axis=0), composition.std(axis=0)
-    alive = spread > DEAD * float(spread.max(initial=0.0))
-    mean = columns.mean(axis=0)
-    weights = np.zeros((composition.shape[1], columns.shape[1]))
-    exact = method == "exact" or (method == "auto" and n >= STRUCTURES_A_COLUMN * np.count_nonzero(alive))
-    if alive.any():
-        path = RidgePath((composition[:, alive] - centre[alive]) / spread[alive])
-        targets = columns - mean
-        alphas = np.zeros(1) if exact else path.generalised_cross_validation(targets)
-        weights[alive] = path.basis @ path.weights(targets, alphas) / spread[alive, None]
-    return CompositionFit("exact" if exact else "ridge", centre, weights, mean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +96,7 @@ def cpd_many(
     inner_folds: int = 4,
 ) -> list[CpdResult]:
     """`cpd` of each column of Y (n, t): the same numbers, one decomposition of the features for all targets."""
-    data = _checked(H, C, Y, groups)
+    data = checked_targets(H, C, Y, groups)
     run = _decompose(data, folds, seed, projection, n_components, inner_folds)
     results = []
     for column in range(data.Y.shape[1]):
@@ -206,11 +158,11 @@ def cpd_subsample(
 ) -> CpdSubsamples:
     """`cpd` repeated on subsets of the structures (arrays of row numbers), for y (n,) or many targets (n, t)."""
     targets = np.asarray(y)
-    data = _checked(H, C, targets[:, None] if targets.ndim == 1 else targets, groups)
+    data = checked_targets(H, C, targets[:, None] if targets.ndim == 1 else targets, groups)
     values = np.empty((3, len(subsets), data.Y.shape[1]))
     for i, subset in enumerate(subsets):
         rows = row_indices(f"subsets[{i}]", subset, len(data.Y), minimum=2 * folds)
-        part = _Data(data.H[rows], data.C[rows], data.Y[rows], data.codes[rows], data.dead_columns)
+        part = ProbeData(data.H[rows], data.C[rows], data.Y[rows], data.codes[rows], data.dead_columns)
         run = _decompose(part, folds, seed, projection, n_components, inner_folds)
         values[0, i] = r_squared(part.Y, run.composition)
         values[1, i] = r_squared(part.Y, run.geometry)
@@ -252,7 +204,7 @@ def shuffled_null(
     target = finite_matrix("y", _one_target(y))
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(target)) for _ in range(positive_int("permutations", permutations))]
-    data = _checked(H, C, np.column_stack([target[:, 0], *(target[order, 0] for order in orders)]), groups)
+    data = checked_targets(H, C, np.column_stack([target[:, 0], *(target[order, 0] for order in orders)]), groups)
     run = _decompose(data, folds, seed, projection, n_components, inner_folds, geometry=False)
     values = r_squared(run.residual, run.partial)
     value, samples = float(values[0]), values[1:]
@@ -264,14 +216,6 @@ def shuffled_null(
         selectivity=value - float(samples.mean()),
         samples=samples,
     )
-
-
-def r_squared(truth: FloatArray, predicted: FloatArray) -> FloatArray:
-    """1 - residual / total sum of squares about the mean, for each column; NaN where the truth does not vary."""
-    total = np.square(truth - truth.mean(axis=0)).sum(axis=0)
-    residual = np.square(truth - predicted).sum(axis=0)
-    constant = total <= 1e-24 * np.maximum(np.square(truth).sum(axis=0), np.finfo(float).tiny)
-    return np.asarray(np.where(constant, np.nan, 1.0 - residual / np.where(constant, 1.0, total)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,7 +264,7 @@ def residual_fold(
 
 
 @dataclass(frozen=True, eq=False)
-class _Data:
+class ProbeData:
     H: FloatArray
     C: FloatArray
     Y: FloatArray
@@ -346,18 +290,18 @@ def _one_target(y: ArrayLike) -> FloatArray:
     return np.asarray(target[:, None])
 
 
-def _checked(H: ArrayLike, C: ArrayLike, Y: ArrayLike, groups: ArrayLike) -> _Data:
+def checked_targets(H: ArrayLike, C: ArrayLike, Y: ArrayLike, groups: ArrayLike) -> ProbeData:
     features = standard_form(finite_matrix("H", H, minimum_rows=4))
     composition, targets = finite_matrix("C", C), finite_matrix("y", Y)
     n = same_rows(H=features, C=composition, y=targets)
     spread = features.std(axis=0)
     alive = spread > DEAD * float(spread.max(initial=0.0))
     dead = int(alive.size - np.count_nonzero(alive))
-    return _Data(features[:, alive], composition, targets, group_codes("groups", groups, n), dead)
+    return ProbeData(features[:, alive], composition, targets, group_codes("groups", groups, n), dead)
 
 
 def _decompose(
-    data: _Data,
+    data: ProbeData,
     folds: int,
     seed: int,
     projection: Projection,

@@ -76,6 +76,14 @@ def grouped_folds(codes: IntArray, folds: int, seed: int) -> IntArray:
     return assigned[codes]
 
 
+def r_squared(truth: FloatArray, predicted: FloatArray) -> FloatArray:
+    """1 - residual / total sum of squares about the mean, for each column; NaN where the truth does not vary."""
+    total = np.square(truth - truth.mean(axis=0)).sum(axis=0)
+    residual = np.square(truth - predicted).sum(axis=0)
+    constant = total <= 1e-24 * np.maximum(np.square(truth).sum(axis=0), np.finfo(float).tiny)
+    return np.asarray(np.where(constant, np.nan, 1.0 - residual / np.where(constant, 1.0, total)))
+
+
 def ridge_predictions(
     X: FloatArray,
     Y: FloatArray,

@@ -1,0 +1,253 @@
+"""The site without a browser: what is in the files, what is refused, what is never there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+from leaderboard_site.build import build_site
+from leaderboard_site.tables import REQUIRED_COLUMNS, TableError, read_table
+from tests.leaderboard_site.synthetic_board import FAILED, MODELS, edit_cell, write_results
+
+
+class Page(HTMLParser):
+    """Elements of a page: tags with attributes, ids, links, and all text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def references(self) -> list[str]:
+        return [str(attrs[name]) for _, attrs in self.elements for name in ("href", "src") if attrs.get(name)]
+
+    def ids(self) -> list[str]:
+        return [str(attrs["id"]) for _, attrs in self.elements if "id" in attrs]
+
+
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def test_every_promised_page_is_there(site: Path) -> None:
+    names = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+    assert {"index.html", "alignment.html", "collapse.html", "cpd.html", "fine-tuning.html", "map.html"} <= names
+    assert {"methods.html", "datasets.html", "downloads.html", "map-information_imbalance.html"} <= names
+    assert {f"models/{entry[0]}.html" for entry in MODELS} | {f"models/{FAILED}.html"} <= names
+
+
+def test_metadata_is_shown_as_text_and_never_as_markup(site: Path) -> None:
+    for path, page in pages(site).items():
+        assert all(tag not in ("img", "b") or "alert" not in str(attrs) for tag, attrs in page.elements), path
+        assert not [attrs for _, attrs in page.elements if any(name.startswith("on") for name in attrs)], path
+    hostile = (site / "models" / "hostile.html").read_text(encoding="utf-8")
+    assert '<script>alert("title")' not in hostile
+    assert "&lt;script&gt;alert(" in hostile
+    assert "&lt;b&gt;Bold&lt;/b&gt;" in hostile
+
+
+def test_links_that_are_not_http_are_refused(site: Path) -> None:
+    page = Page(site / "models" / "hostile.html")
+    assert not [link for link in page.references() if re.match(r"\s*(javascript|data|vbscript):", link, re.I)]
+    assert "site (link refused)" in page.text
+    assert "https://example.org/?a=1&b=2" in page.references()
+
+
+def test_every_relative_link_leads_to_a_file_and_a_place_on_it(site: Path) -> None:
+    known = pages(site)
+    for path, page in known.items():
+        for reference in page.references():
+            if reference.startswith(("https://", "http://")):
+                continue
+            assert not reference.startswith("/"), f"{path}: {reference} is absolute"
+            address, fragment = urldefrag(reference)
+            target = (path.parent / unquote(address)).resolve() if address else path
+            assert target.is_file(), f"{path}: {reference}"
+            if fragment and target in known:
+                assert fragment in known[target].ids(), f"{path}: {reference}"
+
+
+def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+    for path, page in pages(site).items():
+        loaded = [
+            attrs.get("href" if tag == "link" else "src")
+            for tag, attrs in page.elements
+            if tag in ("script", "link", "img", "iframe")
+        ]
+        assert not [address for address in loaded if address and ":" in address], path
+    assert "url(" not in (site / "static" / "style.css").read_text()
+    assert "@import" not in (site / "static" / "style.css").read_text()
+
+
+def test_ids_on_a_page_are_unique(site: Path) -> None:
+    for path, page in pages(site).items():
+        assert len(page.ids()) == len(set(page.ids())), path
+
+
+def test_front_page_is_small(site: Path) -> None:
+    assert (site / "index.html").stat().st_size < 300_000
+
+
+def test_ties_missing_scores_failures_and_controls_are_visible(site: Path) -> None:
+    text = Page(site / "index.html").text
+    assert "1–2" in text
+    assert "no skill to lose" in text
+    assert "a second call changed 12 of 64 columns" in text
+    assert "beaten by soap" in text
+    assert "saw crystals-mini" in text
+    assert "reference" in text
+    assert text.index("Controls, unranked") > text.index("Cobalt S")
+
+
+def test_scores_show_interval_null_and_rank_on_the_page_of_the_model(site: Path) -> None:
+    text = " ".join(Page(site / "models" / "borealis-1.html").text.split())
+    assert re.search(r"rank 3–5 of 7", text)
+    leaderboard = read_table(site / "data" / "leaderboard.csv", REQUIRED_COLUMNS["leaderboard"])
+    row = next(row for row in leaderboard if row.text("model") == "borealis-1")
+    assert f"{row.number('alignment_low'):.3f} to {row.number('alignment_high'):.3f}" in text
+    assert "Null mean, 95 % 0.000, 0.020" in text
+    assert "latent-matter run --suite quick --model borealis-1" in text
+    assert "Superseded by Borealis 2" in text
+
+
+def test_a_failed_model_says_why_instead_of_scores(site: Path) -> None:
+    assert "conformance check determinism" in Page(site / "models" / f"{FAILED}.html").text
+
+
+def test_nearest_models_leave_out_controls(site: Path) -> None:
+    text = Page(site / "models" / "cobalt-s.html").text
+    nearest = text[text.index("Nearest models") : text.index("By CKNNA")]
+    assert "SOAP" not in nearest
+
+
+def test_the_tables_are_on_the_site_byte_for_byte(site: Path) -> None:
+    for name in REQUIRED_COLUMNS:
+        for suffix in ("csv", "parquet"):
+            original = site.parent / "results" / "tables" / f"{name}.{suffix}"
+            assert (site / "data" / original.name).read_bytes() == original.read_bytes()
+
+
+def test_equal_tables_give_equal_bytes(site: Path, results: Path, tmp_path: Path) -> None:
+    again = build_site(results, tmp_path / "again").parent
+    files = sorted(path.relative_to(site) for path in site.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert [name for name in files if (site / name).read_bytes() != (again / name).read_bytes()] == []
+
+
+@pytest.mark.parametrize("table", ["leaderboard", "pairs", "metrics"])
+def test_a_missing_column_is_named_with_its_file(results: Path, tmp_path: Path, table: str) -> None:
+    column = REQUIRED_COLUMNS[table][-1]
+    path = results / "tables" / f"{table}.csv"
+    path.write_text(path.read_text().replace(column, f"not_{column}", 1))
+    with pytest.raises(TableError, match=rf"{table}\.csv: missing column {column}$"):
+        build_site(results, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_table_is_named(results: Path, tmp_path: Path) -> None:
+    (results / "tables" / "pairs.csv").unlink()
+    with pytest.raises(TableError, match=r"pairs\.csv: no such file"):
+        build_site(results, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "accepted"),
+    [
+        ("leaderboard", "alignment", "good", "a finite number"),
+        ("leaderboard", "cpd_low", "inf", "a finite number"),
+        ("leaderboard", "rank_low", "1.5", "a whole number"),
+        ("leaderboard", "model", "../../etc/passwd", "an identifier"),
+        ("models", "model", "a/b", "an identifier"),
+        ("pairs", "metric", "../x", "an identifier"),
+        ("metrics", "headline", "perhaps", "true or false"),
+    ],
+)
+def test_a_broken_cell_is_named(
+    results: Path, tmp_path: Path, table: str, column: str, value: str, accepted: str
+) -> None:
+    edit_cell(results, table, 1, column, value)
+    with pytest.raises(TableError, match=rf"{table}\.csv: line 3, column {column}: found .*accepted is {accepted}"):
+        build_site(results, tmp_path / "out")
+
+
+def test_a_model_without_a_row_in_models_is_named(results: Path, tmp_path: Path) -> None:
+    edit_cell(results, "models", 3, "model", "somebody-else")
+    with pytest.raises(TableError, match="borealis-1"):
+        build_site(results, tmp_path / "out")
+
+
+def test_a_failed_build_leaves_the_last_site_as_it_was(results: Path, tmp_path: Path) -> None:
+    index = build_site(results, tmp_path / "out")
+    before = index.read_bytes()
+    (results / "tables" / "scores.csv").write_text("model\n")
+    with pytest.raises(TableError):
+        build_site(results, tmp_path / "out")
+    assert index.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "results"]
+
+
+def test_a_rebuilt_site_keeps_no_old_page(results: Path, tmp_path: Path) -> None:
+    index = build_site(results, tmp_path / "out")
+    (index.parent / "stale.html").write_text("old")
+    build_site(results, tmp_path / "out")
+    assert not (index.parent / "stale.html").exists()
+
+
+def test_a_folder_that_is_not_a_site_is_never_replaced(results: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "thesis" / "chapter.tex"
+    precious.parent.mkdir()
+    precious.write_text("do not lose")
+    with pytest.raises(FileExistsError, match="thesis"):
+        build_site(results, precious.parent)
+    assert precious.read_text() == "do not lose"
+
+
+def test_only_the_newest_version_of_a_suite_is_shown(results: Path, tmp_path: Path) -> None:
+    path = results / "tables" / "suites.csv"
+    header, row = path.read_text().splitlines()
+    path.write_text("\n".join([header, row, row.replace("quick,1,Quick suite", "quick,2,Quicker suite")]) + "\n")
+    index = build_site(results, tmp_path / "out")
+    assert "Quicker suite" in Page(index).text
+    assert "Quick suite" not in Page(index).text
+
+
+def test_a_second_suite_has_its_own_folder(results: Path, tmp_path: Path) -> None:
+    path = results / "tables" / "suites.csv"
+    header, row = path.read_text().splitlines()
+    path.write_text("\n".join([header, row, row.replace("quick,1,Quick suite", "full,1,Full suite")]) + "\n")
+    site = build_site(results, tmp_path / "out").parent
+    assert (site / "full" / "index.html").is_file()
+    test_every_relative_link_leads_to_a_file_and_a_place_on_it(site)
+
+
+def test_an_empty_board_still_builds(results: Path, tmp_path: Path) -> None:
+    for name in ("leaderboard", "scores", "pairs", "layers", "models", "conformance"):
+        path = results / "tables" / f"{name}.csv"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert build_site(results, tmp_path / "out").is_file()
+
+
+def test_the_site_never_imports_the_benchmark() -> None:
+    command = (
+        "import leaderboard_site.build, sys; assert not [m for m in sys.modules if m.split('.')[0] == 'benchmark']"
+    )
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+def test_the_synthetic_board_is_reproducible(results: Path, tmp_path: Path) -> None:
+    other = write_results(tmp_path / "other")
+    for path in (results / "tables").iterdir():
+        assert (other / "tables" / path.name).read_bytes() == path.read_bytes()

@@ -68,8 +68,7 @@ def run_conformance(
     try:
         prepared = prepare(entry, settings, environment)
         tried = _probes(entry, probes)
-        identity = {"conformance": CONFORMANCE_VERSION, "data": tried.structures.fingerprint(), **_identity(prepared)}
-        kept = settings.cache / "conformance" / f"{content_key(identity)}.json"
+        kept = _kept(prepared, tried, settings)
         found = _read(kept)
         if found is None:
             found = _measure(prepared, tried, settings)
@@ -77,6 +76,17 @@ def run_conformance(
         return found
     except EmbeddingError as error:
         return [ConformanceCheck(id=error.check, status="failed", detail=f"{error.place}: {error.message}")]
+
+
+def find_conformance(prepared: PreparedModel, settings: EmbeddingSettings) -> list[ConformanceCheck] | None:
+    """Outcomes that are kept from an earlier run with the default probes, or None; starts no model."""
+    return _read(_kept(prepared, _probes(prepared.entry, None), settings))
+
+
+def _kept(prepared: PreparedModel, tried: Probes, settings: EmbeddingSettings) -> Path:
+    """Where the outcomes lie, named by everything they depend on."""
+    identity = {"conformance": CONFORMANCE_VERSION, "data": tried.structures.fingerprint(), **_identity(prepared)}
+    return settings.cache / "conformance" / f"{content_key(identity)}.json"
 
 
 def _probes(entry: Entry, given: Sequence[Atoms] | None) -> Probes:

@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
+BLANK = "FILL IN"
+
+
+def _no_blank(text: str) -> str:
+    if text.startswith(BLANK):
+        raise ValueError("is still a blank of the scaffold")
+    return text
+
+
+Sentence = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_no_blank)]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

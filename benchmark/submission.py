@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, model_validator
+import yaml
+from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter, model_validator
 
 from benchmark.files import sha256_of_tree
 from benchmark.schema import Identifier, InvalidFileError, Sentence, Sha256, Strict, read_yaml
@@ -174,54 +175,66 @@ def load_family(folder: Path) -> Family:
     return Family(folder, submission)
 
 
-def load_submissions(root: Path) -> tuple[dict[str, Entry], list[str]]:
-    """All models below `root` by id, and one line for each folder that could not be read.
+@dataclass(frozen=True)
+class BrokenSubmission:
+    """A folder that could not be read: why, and the model ids that it seems to declare."""
+
+    folder: Path
+    message: str
+    models: tuple[str, ...]
+
+
+def load_submissions(root: Path) -> tuple[dict[str, Entry], list[BrokenSubmission]]:
+    """All models below `root` by id, and the folders that could not be read.
 
     A broken folder never hides the others. An id that two families claim belongs to the first
     in alphabetical order; the second family is refused.
     """
     entries: dict[str, Entry] = {}
-    errors: list[str] = []
+    broken: list[BrokenSubmission] = []
     for folder in sorted(path.parent for path in root.glob("*/submission.yaml")):
         try:
             family = load_family(folder)
+            taken = sorted(model.id for model in family.submission.models if model.id in entries)
+            if taken:
+                owner = entries[taken[0]].family.folder.name
+                raise InvalidFileError(
+                    f"{folder / 'submission.yaml'}: field models: id {taken[0]!r} is taken by family {owner!r}"
+                )
         except InvalidFileError as error:
-            errors.append(str(error))
-            continue
-        taken = sorted(model.id for model in family.submission.models if model.id in entries)
-        if taken:
-            owner = entries[taken[0]].family.folder.name
-            errors.append(f"{folder / 'submission.yaml'}: field models: id {taken[0]!r} is taken by family {owner!r}")
+            broken.append(BrokenSubmission(folder, str(error), _declared_ids(folder, set(entries))))
             continue
         entries.update({model.id: Entry(family, model) for model in family.submission.models})
-    errors.extend(_unknown_relatives(entries))
-    return entries, errors
+    for entry in list(entries.values()):
+        message = _unknown_relative(entry, entries)
+        if message is not None:
+            del entries[entry.model.id]
+            broken.append(BrokenSubmission(entry.family.folder, message, (entry.model.id,)))
+    return entries, broken
 
 
-def _unknown_relatives(entries: dict[str, Entry]) -> list[str]:
-    lines = []
-    for entry in entries.values():
-        for name in ("fine_tuned_from", "superseded_by"):
-            relative = getattr(entry.model, name)
-            if relative is not None and relative not in entries:
-                path = entry.family.folder / "submission.yaml"
-                lines.append(f"{path}: field models.{entry.model.id}.{name}: {relative!r} is no known model")
-    return lines
+def _unknown_relative(entry: Entry, entries: dict[str, Entry]) -> str | None:
+    for name in ("fine_tuned_from", "superseded_by"):
+        relative = getattr(entry.model, name)
+        if relative is not None and relative not in entries:
+            path = entry.family.folder / "submission.yaml"
+            return f"{path}: field models.{entry.model.id}.{name}: no submission declares {relative!r}"
+    return None
 
 
-def ancestors(entries: dict[str, Entry], model: str) -> set[str]:
-    """Ids that `model` was fine-tuned from, transitively."""
-    found: set[str] = set()
-    parent = entries[model].model.fine_tuned_from if model in entries else None
-    while parent is not None and parent not in found and parent in entries:
-        found.add(parent)
-        parent = entries[parent].model.fine_tuned_from
-    return found
-
-
-def related(entries: dict[str, Entry], first: str, second: str) -> bool:
-    """Whether one is the other, its ancestor or its descendant."""
-    return first == second or first in ancestors(entries, second) or second in ancestors(entries, first)
+def _declared_ids(folder: Path, taken: set[str]) -> tuple[str, ...]:
+    """Ids that an invalid submission.yaml declares, as far as they can be made out; else the folder's name."""
+    identifier = TypeAdapter(Identifier)
+    found = []
+    try:
+        models = yaml.safe_load((folder / "submission.yaml").read_text(encoding="utf-8"))["models"]
+        for model in models:
+            name = identifier.validate_python(model["id"])
+            if name not in taken:
+                found.append(name)
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, RecursionError):
+        pass
+    return tuple(dict.fromkeys(found)) or (folder.name,)
 
 
 def irreps_dimension(irreps: str) -> int:

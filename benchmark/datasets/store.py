@@ -12,6 +12,7 @@ Labels never enter a model's process: `load_structures` does not open the labels
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,8 @@ from benchmark.schema import Identifier, InvalidFileError, Sha256, Strict, read_
 
 STRUCTURE_COLUMNS = ("id", "formula", "numbers", "positions", "cell", "pbc")
 EMBEDDED = Path(__file__).parent / "embedded"
+DATASETS_VARIABLE = "LATENT_MATTER_DATASETS"
+
 
 class DatasetError(InvalidFileError):
     """A data set on disk is not what its card or the format says."""
@@ -165,23 +168,22 @@ def load_dataset(folder: Path) -> Dataset:
     return Dataset(Path(folder), card)
 
 
-def embedded_datasets() -> dict[str, Dataset]:
-    """The data sets shipped inside the package, by id."""
-    found = [load_dataset(card.parent) for card in sorted(EMBEDDED.glob("*/dataset.yaml"))]
+def known_datasets() -> dict[str, Dataset]:
+    """Data sets by id: those shipped inside the package, and those below the folders of $LATENT_MATTER_DATASETS."""
+    roots = [EMBEDDED, *(Path(root) for root in os.environ.get(DATASETS_VARIABLE, "").split(os.pathsep) if root)]
+    found = [load_dataset(card.parent) for root in roots for card in sorted(root.glob("*/dataset.yaml"))]
     return {dataset.card.id: dataset for dataset in found}
 
 
 def find_dataset(name: str) -> Dataset:
-    """The embedded data set called `name`. Raises DatasetError listing what there is."""
-    known = embedded_datasets()
+    """The data set called `name`. Raises DatasetError listing what there is."""
+    known = known_datasets()
     if name not in known:
         raise DatasetError(f"data set {name!r} is unknown; known: {', '.join(sorted(known)) or 'none'}")
     return known[name]
 
 
-def structures_from_atoms(
-    ids: list[str], images: list[Atoms], smiles: list[str] | None = None
-) -> Structures:
+def structures_from_atoms(ids: list[str], images: list[Atoms], smiles: list[str] | None = None) -> Structures:
     """Flatten ase.Atoms into `Structures`, rounded to 1e-6 Angstrom (what the fingerprint resolves)."""
     lengths = [len(atoms) for atoms in images]
     return Structures(

@@ -80,6 +80,17 @@ class ConformanceCheck(Strict):
     detail: str
 
 
+class LayerValue(Strict):
+    """One stored layer of a model on one data set and what was measured on it."""
+
+    dataset: str
+    layer: str
+    level: Literal["atom", "structure"]
+    dimension: int
+    irreps: str | None
+    measures: dict[str, float | None] = {}
+
+
 class Record(Strict):
     """results/<suite>@<version>/records/<model>.json."""
 
@@ -94,6 +105,7 @@ class Record(Strict):
     status: Status
     reason: str | None = None  # why not ok
     scores: list[Score] = []
+    layers: list[LayerValue] = []
     conformance: list[ConformanceCheck] = []
     features: dict[str, str] = {}  # data set -> key of the features that were scored
     provenance: dict[str, Provenance] = {}  # data set -> how its features were made

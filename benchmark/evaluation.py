@@ -1,0 +1,153 @@
+"""Scoring in this or another process: one model, or all pairs of one model, at a time.
+
+`Evaluation` holds what scoring needs in a form that can be sent to another process; each process
+makes one `Scorer` of it and keeps it. Intermediate products lie on disk under content keys that
+include a digest of the scoring code.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import benchmark
+from benchmark.datasets.store import find_dataset
+from benchmark.embedding.extraction import load_embedded
+from benchmark.embedding.features import FeatureSet, Sidecar
+from benchmark.files import content_key, sha256_of_tree
+from benchmark.products import ProductCache
+from benchmark.results.records import PROTOCOL_VERSION, LayerValue, PairValue, Score
+from benchmark.scoring.data import lineage, scoring_data
+from benchmark.scoring.scorer import Scorer
+from benchmark.submission import Entry
+from benchmark.suite import Suite
+
+SCORING_CODE = ("metrics", "scoring")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What scoring needs, in a form that another process can be given."""
+
+    suite: Suite
+    entries: Mapping[str, Entry]
+    sidecars: Mapping[tuple[str, str], Sidecar]
+    work: Path
+
+    def scorer(self) -> Scorer:
+        """A scorer whose intermediate products are kept below the work folder."""
+        datasets = {name: find_dataset(name) for name in self.suite.datasets()}
+        structures = {name: dataset.structures() for name, dataset in datasets.items()}
+        data = {name: scoring_data(dataset) for name, dataset in datasets.items()}
+
+        @functools.cache
+        def features(model: str, dataset: str) -> FeatureSet | None:
+            sidecar = self.sidecars.get((model, dataset))
+            return None if sidecar is None else load_embedded(self.work, sidecar.key, structures[dataset])
+
+        cache = ProductCache(self.work / "products", scoring_version())
+        return Scorer(self.suite, data, features, lineage(self.entries), cache)
+
+    def record_key(self, model: str) -> str:
+        """Digest of everything the record of `model` depends on."""
+        parent = self.entries[model].model.fine_tuned_from
+        wanted = {model, parent, *self.suite.frozen_models()}
+        used = {f"{name} {dataset}": made.key for (name, dataset), made in self.sidecars.items() if name in wanted}
+        labels = {name: find_dataset(name).labels_fingerprint() for name in self.suite.datasets()}
+        parents = {name: entry.model.fine_tuned_from for name, entry in self.entries.items() if name in wanted}
+        suite = self.suite.model_dump(mode="json", exclude={"title", "description", "changelog"})
+        control = self.entries[model].model.control
+        return content_key([model, control, used, labels, parents, suite, scoring_version()])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The part of a record that scoring fills in."""
+
+    scores: list[Score]
+    layers: list[LayerValue]
+    quality: list[str]
+
+
+def scoring_version() -> dict[str, str | int]:
+    """Protocol version and a digest of the code that computes scores."""
+    root = Path(benchmark.__file__).parent
+    return {"protocol": PROTOCOL_VERSION, **{name: sha256_of_tree(root / name) for name in SCORING_CODE}}
+
+
+LAYER_MEASURES = ("intrinsic_dimension", "effective_rank", "composition_share")
+
+
+def layer_values(model: str, evaluation: Evaluation, scores: Sequence[Score]) -> list[LayerValue]:
+    """Every stored layer of `model`, with what was measured on it; probes of several labels are told apart."""
+    values = []
+    for dataset in evaluation.suite.datasets():
+        sidecar = evaluation.sidecars.get((model, dataset))
+        for layer, stored in sidecar.layers.items() if sidecar is not None else ():
+            here = [score for score in scores if (score.dataset, score.layer) == (dataset, layer)]
+            measures = {score.id: score.value for score in here if score.id in LAYER_MEASURES}
+            measures |= {f"r2_partial_{score.target}": score.value for score in here if score.id == "r2_partial"}
+            values.append(
+                LayerValue(
+                    dataset=dataset,
+                    layer=layer,
+                    level=stored.level,
+                    dimension=stored.dimension,
+                    irreps=stored.irreps,
+                    measures=measures,
+                )
+            )
+    return values
+
+
+_scorers: dict[str, Scorer] = {}
+
+
+def _scorer_of(evaluation: Evaluation) -> Scorer:
+    """The process's scorer for `evaluation`: neighbour lists and the like are shared by its tasks."""
+    key = content_key([evaluation.suite.key, sorted(made.key for made in evaluation.sidecars.values())])
+    if key not in _scorers:
+        _scorers.clear()
+        _scorers[key] = evaluation.scorer()
+    return _scorers[key]
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """Score one model."""
+
+    evaluation: Evaluation
+    model: str
+
+    def __call__(self) -> Scored:
+        scorer = _scorer_of(self.evaluation)
+        scores = scorer.score(self.model)
+        layers = layer_values(self.model, self.evaluation, [*scores, *scorer.layer_scores(self.model)])
+        return Scored(scores, layers, scorer.quality(self.model))
+
+    def __str__(self) -> str:
+        return self.model
+
+
+@dataclass(frozen=True)
+class PairTask:
+    """Compare one model with each of `others` on one data set."""
+
+    evaluation: Evaluation
+    model: str
+    others: tuple[str, ...]
+    dataset: str
+
+    def __call__(self) -> list[PairValue]:
+        scorer = _scorer_of(self.evaluation)
+        return [value for other in self.others for value in scorer.pair_values(self.model, other, self.dataset)]
+
+    def __str__(self) -> str:
+        return f"{self.model} · {self.dataset}"
+
+
+def call(task: ScoreTask | PairTask) -> Scored | list[PairValue]:
+    """Run a task; a module-level function, so that it can be sent to a process."""
+    return task()

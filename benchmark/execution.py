@@ -1,0 +1,130 @@
+"""Runs the tasks of a plan on this machine: several at once, one failure at a time.
+
+Embedding tasks wait for worker processes and run in threads; scoring tasks compute and run in
+processes. A task that raises never takes another one down: its exception is its outcome.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+# A killed process breaks its whole pool; what it left is tried again in a fresh one, this often in all.
+POOLS = 3
+
+TaskT = TypeVar("TaskT")
+ValueT = TypeVar("ValueT")
+
+
+class Progress(Protocol):
+    """Where a run says how far it is."""
+
+    def begin(self, stage: str, total: int) -> None:
+        """A stage of `total` tasks starts."""
+
+    def update(self, task: str, fraction: float) -> None:
+        """A running task is `fraction` done."""
+
+    def finish(self, task: str, outcome: str) -> None:
+        """A task ended; `outcome` is one line."""
+
+    def say(self, line: str) -> None:
+        """One line for the reader."""
+
+
+class Silent:
+    """A Progress that shows nothing."""
+
+    def begin(self, stage: str, total: int) -> None: ...
+
+    def update(self, task: str, fraction: float) -> None: ...
+
+    def finish(self, task: str, outcome: str) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[TaskT, ValueT]):
+    """What became of a task: a value, or the exception that it raised."""
+
+    task: TaskT
+    value: ValueT | None
+    error: Exception | None
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def in_threads(
+    tasks: Iterable[TaskT], function: Callable[[TaskT], ValueT], jobs: int
+) -> Iterable[Outcome[TaskT, ValueT]]:
+    """Outcomes of `function` on each task, `jobs` at once, in the order in which they end."""
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        yield from _collect(pool, tasks, function)
+
+
+def in_processes(
+    tasks: Iterable[TaskT], function: Callable[[TaskT], ValueT], jobs: int
+) -> Iterable[Outcome[TaskT, ValueT]]:
+    """The same in `jobs` processes with one linear-algebra thread each.
+
+    One thread each also where there is one job: the number of threads decides the last bits of a
+    matrix product, and results must not depend on the number of jobs.
+    """
+    if jobs <= 1:
+        with threadpool_limits(limits=1):
+            for task in tasks:
+                yield _attempt(task, function)
+        return
+    waiting = list(tasks)
+    for _ in range(POOLS):
+        broken: list[Outcome[TaskT, ValueT]] = []
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_one_thread) as pool:
+            for outcome in _collect(pool, waiting, function):
+                if isinstance(outcome.error, BrokenProcessPool):
+                    broken.append(outcome)
+                else:
+                    yield outcome
+        if not broken:
+            return
+        waiting = [outcome.task for outcome in broken]
+    yield from broken
+
+
+def _one_thread() -> None:
+    # The libraries of the pool's modules are loaded by now; the limit holds for the process's life.
+    threadpool_limits(limits=1)
+
+
+def _attempt(task: TaskT, function: Callable[[TaskT], ValueT]) -> Outcome[TaskT, ValueT]:
+    try:
+        return Outcome(task, function(task), None)
+    except Exception as error:
+        return Outcome(task, None, error)
+
+
+def _collect(
+    pool: Executor, tasks: Iterable[TaskT], function: Callable[[TaskT], ValueT]
+) -> Iterable[Outcome[TaskT, ValueT]]:
+    futures: dict[Future[ValueT], TaskT] = {pool.submit(function, task): task for task in tasks}
+    try:
+        for future in as_completed(futures):
+            error = future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            yield Outcome(futures[future], None if error else future.result(), error)
+    finally:
+        # Ctrl-C or a broken caller: what has not started never starts.
+        for future in futures:
+            future.cancel()

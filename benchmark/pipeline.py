@@ -1,0 +1,348 @@
+"""Prepare, embed, score, export: from a suite and its submissions to published tables.
+
+structures -> features -> scores -> tables. Each step can be run alone and resumed: products are
+named by content keys, so a second run does only what the first has not done, and a changed input
+recomputes only what hangs on it. A model that fails is named and passed over; it never costs
+another model its result.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark.datasets.store import find_dataset
+from benchmark.embedding.conformance import find_conformance, run_conformance
+from benchmark.embedding.errors import EmbeddingError
+from benchmark.embedding.extraction import EmbeddingSettings, embed, feature_key, find_features, prepare
+from benchmark.embedding.features import Sidecar
+from benchmark.embedding.machine import Accelerator
+from benchmark.evaluation import Evaluation, PairTask, Scored, ScoreTask, call
+from benchmark.execution import Progress, available_cores, in_processes, in_threads
+from benchmark.export import export_results, write_settings
+from benchmark.files import content_key, write_json
+from benchmark.results.records import ConformanceCheck, PairValue, Record, Status, read_record, write_record
+from benchmark.schema import InvalidFileError
+from benchmark.submission import BrokenSubmission, Entry
+from benchmark.suite import Suite
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a run works and how."""
+
+    work: Path = Path(".latent-matter")
+    results: Path = Path("results")
+    accelerator: Accelerator = "auto"
+    jobs: int = field(default_factory=available_cores)
+    timeout: float = 900.0
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
+    offline: bool = False
+
+    @property
+    def embedding(self) -> EmbeddingSettings:
+        """The part of the settings that embedding needs; the cores are shared among the jobs."""
+        return EmbeddingSettings(
+            cache=self.work,
+            accelerator=self.accelerator,
+            threads=max(1, available_cores() // max(1, self.jobs)),
+            timeout=self.timeout,
+            offline=self.offline,
+            checkpoints=self.checkpoints,
+        )
+
+    def record_path(self, suite: Suite, model: str) -> Path:
+        """Where the record of `model` lies."""
+        return self.results / suite.key / "records" / f"{model}.json"
+
+    def pairs_path(self, suite: Suite) -> Path:
+        """Where the pairwise values of the suite lie."""
+        return self.results / suite.key / "pairs.json"
+
+
+@dataclass(frozen=True)
+class EmbeddingTask:
+    """Embed one data set with one model, or (dataset None) run the model's conformance checks."""
+
+    model: str
+    dataset: str | None
+
+    def __str__(self) -> str:
+        return f"{self.model} · {self.dataset or 'conformance'}"
+
+
+@dataclass
+class Embedded:
+    """What embedding left behind: sidecars and checks of what worked, one reason for what did not."""
+
+    sidecars: dict[tuple[str, str], Sidecar] = field(default_factory=dict)
+    checks: dict[str, list[ConformanceCheck]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)  # model -> first reason
+
+
+def select_models(suite: Suite, entries: Mapping[str, Entry], wanted: Sequence[str] | None) -> list[str]:
+    """Models of a run: all that can read structures, or `wanted` and those that its scores depend on.
+
+    Raises InvalidFileError for a name that no submission declares.
+    """
+    if wanted is None:
+        return sorted(name for name, entry in entries.items() if entry.family.submission.modality == "atoms")
+    unknown = sorted(set(wanted) - set(entries))
+    if unknown:
+        raise InvalidFileError(f"no submission declares {', '.join(unknown)}; known: {', '.join(sorted(entries))}")
+    needed = {*wanted, *(name for name in suite.frozen_models() if name in entries)}
+    for name in wanted:
+        parent = entries[name].model.fine_tuned_from
+        if parent in entries:
+            needed.add(str(parent))
+    return sorted(needed)
+
+
+def embed_models(
+    suite: Suite, entries: Mapping[str, Entry], models: Sequence[str], settings: Settings, progress: Progress
+) -> Embedded:
+    """Check and embed every model on every data set of the suite. A failing model is named and passed over."""
+    done = check_models(entries, models, settings, progress)
+    datasets = {name: find_dataset(name) for name in suite.datasets()}
+    tasks = [EmbeddingTask(model, name) for model in models if model not in done.failures for name in datasets]
+    progress.begin("Embedding", len(tasks))
+
+    def run(task: EmbeddingTask) -> Sidecar:
+        dataset = datasets[str(task.dataset)]
+        report = functools.partial(progress.update, str(task))
+        return embed(entries[task.model], dataset, settings.embedding, progress=report)
+
+    for result in in_threads(tasks, run, settings.jobs):
+        if result.value is not None:
+            done.sidecars[result.task.model, str(result.task.dataset)] = result.value
+        else:
+            done.failures.setdefault(result.task.model, describe_failure(result.error))
+        progress.finish(str(result.task), "embedded" if result.value else done.failures[result.task.model])
+    return done
+
+
+def check_models(
+    entries: Mapping[str, Entry], models: Sequence[str], settings: Settings, progress: Progress
+) -> Embedded:
+    """Run every model's conformance checks. A model that fails one has its reason in `failures`."""
+    done = Embedded()
+    tasks = [EmbeddingTask(model, None) for model in models]
+    progress.begin("Checking adapters", len(tasks))
+    check = functools.partial(_check, entries, settings.embedding)
+    for outcome in in_threads(tasks, check, settings.jobs):
+        model = outcome.task.model
+        if outcome.value is not None:
+            done.checks[model] = outcome.value
+            broken = [f"{each.id}: {each.detail}" for each in outcome.value if each.status == "failed"]
+            if broken:
+                done.failures[model] = f"{entries[model].family.adapter}: conformance: {'; '.join(broken)}"
+        else:
+            done.failures[model] = describe_failure(outcome.error)
+        progress.finish(str(outcome.task), done.failures.get(model, "passed"))
+    return done
+
+
+def find_embedded(suite: Suite, entries: Mapping[str, Entry], settings: Settings) -> Embedded:
+    """What the work folder holds of the suite's features and checks, without starting a model."""
+    done = Embedded()
+    for model in select_models(suite, entries, None):
+        try:
+            prepared = prepare(entries[model], settings.embedding)
+            found = find_conformance(prepared, settings.embedding)
+            if found is None or any(check.status == "failed" for check in found):
+                continue
+            done.checks[model] = found
+            for name in suite.datasets():
+                sidecar = find_features(settings.work, feature_key(prepared, find_dataset(name)))
+                if sidecar is not None:
+                    done.sidecars[model, name] = sidecar
+        except EmbeddingError as error:
+            done.failures[model] = describe_failure(error)
+    return done
+
+
+def _check(entries: Mapping[str, Entry], settings: EmbeddingSettings, task: EmbeddingTask) -> list[ConformanceCheck]:
+    return run_conformance(entries[task.model], settings)
+
+
+def describe_failure(error: Exception | None) -> str:
+    """One line for a record's reason."""
+    text = " ".join(str(error).split())
+    if isinstance(error, EmbeddingError | InvalidFileError):
+        return text
+    return f"{type(error).__name__}: {text}"
+
+
+def score_models(
+    suite: Suite,
+    entries: Mapping[str, Entry],
+    models: Sequence[str],
+    embedded: Embedded,
+    settings: Settings,
+    progress: Progress,
+) -> list[Record]:
+    """Score every model, write its record, and return the records in the order of `models`."""
+    evaluation = Evaluation(suite, entries, embedded.sidecars, settings.work)
+    records: dict[str, Record] = {}
+    tasks = []
+    for model in models:
+        path = settings.record_path(suite, model)
+        if model in embedded.failures:
+            records[model] = _failed(suite, entries[model], embedded, embedded.failures[model])
+            write_record(path, records[model])
+            continue
+        found = _existing(path)
+        if found is not None and found.key == evaluation.record_key(model) and found.status != "failed":
+            records[model] = found
+        else:
+            tasks.append(ScoreTask(evaluation, model))
+    progress.begin("Scoring", len(tasks))
+    for outcome in in_processes(tasks, call, settings.jobs):
+        model = outcome.task.model
+        if isinstance(outcome.value, Scored):
+            records[model] = _scored(evaluation, entries[model], embedded, outcome.value)
+        else:
+            reason = f"scoring: {describe_failure(outcome.error)}"
+            records[model] = _failed(suite, entries[model], embedded, reason)
+        write_record(settings.record_path(suite, model), records[model])
+        progress.finish(str(outcome.task), records[model].reason or "scored")
+    return [records[model] for model in models]
+
+
+def compare_pairs(
+    suite: Suite,
+    entries: Mapping[str, Entry],
+    models: Sequence[str],
+    embedded: Embedded,
+    settings: Settings,
+    progress: Progress,
+) -> list[PairValue]:
+    """Every metric of every pair of embedded models on every data set of the suite, kept in pairs.json."""
+    evaluation = Evaluation(suite, entries, embedded.sidecars, settings.work)
+    tasks = []
+    for dataset in suite.datasets():
+        present = [model for model in models if (model, dataset) in embedded.sidecars]
+        for index, model in enumerate(present[:-1]):
+            tasks.append(PairTask(evaluation, model, tuple(present[index + 1 :]), dataset))
+    progress.begin("Comparing pairs", len(tasks))
+    values: dict[str, list[PairValue]] = {}
+    for outcome in in_processes(tasks, call, settings.jobs):
+        if isinstance(outcome.value, list):
+            values[str(outcome.task)] = outcome.value
+        else:
+            progress.say(f"pairs of {outcome.task}: {describe_failure(outcome.error)}")
+        progress.finish(str(outcome.task), "compared")
+    pairs = list(itertools.chain.from_iterable(values.get(str(task), []) for task in tasks))
+    write_json(settings.pairs_path(suite), [value.model_dump() for value in pairs])
+    return pairs
+
+
+def score_embedded(suite: Suite, entries: Mapping[str, Entry], settings: Settings, progress: Progress) -> list[Record]:
+    """Score and compare the models that are embedded already."""
+    embedded = find_embedded(suite, entries, settings)
+    models = sorted({model for model, _ in embedded.sidecars} | set(embedded.failures))
+    if not embedded.sidecars:
+        raise InvalidFileError(f"{settings.work}: holds no features of suite {suite.key}; run `latent-matter embed`")
+    write_settings(settings.results, suite)
+    records = score_models(suite, entries, models, embedded, settings, progress)
+    compare_pairs(suite, entries, models, embedded, settings, progress)
+    return records
+
+
+def record_broken(suite: Suite, broken: Sequence[BrokenSubmission], settings: Settings) -> list[Record]:
+    """A failed record for every model that an unreadable submission seems to declare."""
+    records = []
+    for submission in broken:
+        for model in submission.models:
+            record = Record(
+                key=content_key([suite.key, model, submission.message]),
+                suite=suite.id,
+                suite_version=suite.version,
+                model=model,
+                family=submission.folder.name,
+                control=None,
+                status="failed",
+                reason=submission.message,
+                reproduce=_command(suite, model),
+            )
+            write_record(settings.record_path(suite, model), record)
+            records.append(record)
+    return records
+
+
+def run(
+    suite: Suite,
+    entries: Mapping[str, Entry],
+    broken: Sequence[BrokenSubmission],
+    settings: Settings,
+    progress: Progress,
+    wanted: Sequence[str] | None = None,
+) -> list[Record]:
+    """The whole way. Returns the records of this run, failed ones included; tables cover all records on disk."""
+    models = select_models(suite, entries, wanted)
+    write_settings(settings.results, suite)
+    failed = record_broken(suite, broken if wanted is None else [], settings)
+    embedded = embed_models(suite, entries, models, settings, progress)
+    records = score_models(suite, entries, models, embedded, settings, progress)
+    compare_pairs(suite, entries, models, embedded, settings, progress)
+    progress.begin("Writing tables", 1)
+    export_results(settings.results, entries)
+    progress.finish("tables", str(settings.results / "tables"))
+    return [*records, *failed]
+
+
+def _existing(path: Path) -> Record | None:
+    """A whole record of the present format, or None."""
+    try:
+        return read_record(path)
+    except InvalidFileError:
+        return None
+
+
+def _scored(evaluation: Evaluation, entry: Entry, embedded: Embedded, scored: Scored) -> Record:
+    model, suite = entry.model, evaluation.suite
+    sidecars = {
+        name: embedded.sidecars[model.id, name] for name in suite.datasets() if (model.id, name) in embedded.sidecars
+    }
+    absent = [name for name in suite.datasets() if name not in sidecars]
+    status: Status = "partial" if absent else "ok"
+    return Record(
+        key=evaluation.record_key(model.id),
+        suite=suite.id,
+        suite_version=suite.version,
+        model=model.id,
+        family=entry.family.submission.family,
+        control=model.control,
+        status=status,
+        reason=f"no features on {', '.join(absent)}" if absent else None,
+        scores=scored.scores,
+        layers=scored.layers,
+        conformance=embedded.checks.get(model.id, []),
+        features={name: sidecar.key for name, sidecar in sidecars.items()},
+        provenance={name: sidecar.provenance for name, sidecar in sidecars.items()},
+        quality=scored.quality,
+        reproduce=_command(suite, model.id),
+    )
+
+
+def _failed(suite: Suite, entry: Entry, embedded: Embedded, reason: str) -> Record:
+    model = entry.model
+    return Record(
+        key=content_key([suite.key, model.id, reason]),
+        suite=suite.id,
+        suite_version=suite.version,
+        model=model.id,
+        family=entry.family.submission.family,
+        control=model.control,
+        status="failed",
+        reason=reason,
+        conformance=embedded.checks.get(model.id, []),
+        reproduce=_command(suite, model.id),
+    )
+
+
+def _command(suite: Suite, model: str) -> str:
+    return f"latent-matter run --suite {suite.id} --models {model}"

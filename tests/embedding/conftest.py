@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from benchmark.datasets.store import Dataset
+from benchmark.embedding.environment import Environment
+from benchmark.embedding.extraction import EmbeddingSettings
+from tests.embedding.families import this_environment, write_small_dataset
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return write_small_dataset(tmp_path_factory.mktemp("data") / "small")
+
+
+@pytest.fixture(scope="session")
+def environment() -> Environment:
+    return this_environment()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> EmbeddingSettings:
+    return EmbeddingSettings(tmp_path / "cache", accelerator="cpu", threads=1, timeout=120.0)

@@ -97,6 +97,7 @@ class IdCorrelation:
     value: float
     p_value: float
     null_mean: float
+    null_quantile95: float
     dimension_a: float
     dimension_b: float
     dimension_joint: float
@@ -129,10 +130,12 @@ def id_correlation(A: ArrayLike, B: ArrayLike, *, permutations: int = 100, seed:
         order = rng.permutation(n)
         null[i] = _twonn_of_squares(squared_a + squared_b.take(order, axis=0).take(order, axis=1))
     largest = max(dimension_a, dimension_b)
+    null_values = (dimension_a + dimension_b - null) / largest
     return IdCorrelation(
         value=(dimension_a + dimension_b - joint) / largest,
         p_value=float((1 + np.count_nonzero(null <= joint)) / (1 + permutations)),
-        null_mean=float(np.mean((dimension_a + dimension_b - null) / largest)),
+        null_mean=float(null_values.mean()),
+        null_quantile95=float(np.quantile(null_values, 0.95)),
         dimension_a=dimension_a,
         dimension_b=dimension_b,
         dimension_joint=joint,

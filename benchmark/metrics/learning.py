@@ -64,10 +64,10 @@ def learning_curve(
             train = order[:size]
             fold = residual_fold(data.H, data.C, data.Y, train, test, projection=projection)
             predicted, _ = ridge_predictions(
-                fold.features_train, data.Y[train], fold.features_test, data.codes[train],
+                fold.features_train, fold.residual_train, fold.features_test, data.codes[train],
                 inner_folds=inner_folds, seed=seed,
             )  # fmt: skip
-            values[draw, i] = r_squared(data.Y[test], predicted)[0]
+            values[draw, i] = r_squared(data.Y[test], predicted + data.Y[train].mean(axis=0))[0]
     mean = values.mean(axis=0)
     logs = np.log(sizes)
     area = float(np.trapezoid(mean, logs) / (logs[-1] - logs[0])) if len(sizes) > 1 else float(mean[0])

@@ -29,7 +29,8 @@ class NonlinearProbe:
     """Pooled out-of-fold R^2 of one nonlinear model on composition-free features.
 
     `r2_geometry` predicts the target, `r2_partial` the part of it that composition does not (as in `cpd`);
-    `r2_control` predicts composition itself: the higher, the less the other two mean.
+    `r2_control` predicts composition itself: the higher, the less the other two mean. After a ridge projection (few
+    structures, many elements) all of them find its remainders, and `r2_partial` is the one to compare with `cpd`.
     """
 
     r2_geometry: float

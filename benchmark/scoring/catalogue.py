@@ -1,0 +1,509 @@
+"""What each score means, said once.
+
+Tables, hover texts, the methods page and `latent-matter list scores` are generated from these records. A score that
+is not in `SCORES` is not published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "none"]
+Group = Literal["alignment", "collapse", "representation", "cpd", "fine_tuning"]
+
+
+@dataclass(frozen=True)
+class ScoreDefinition:
+    """One score for its readers.
+
+    direction: which values are better; "none" where neither is.
+    headline: has a ranked table of its own. overall: counts in the Borda sum.
+    null: what a model without the property would get, and how that is found out.
+    source: arXiv ids or other places of the definition; empty for the protocol's own.
+    """
+
+    id: str
+    title: str
+    group: Group
+    direction: Direction
+    formula: str
+    reading: str
+    pitfalls: str = ""
+    null: str = ""
+    source: str = ""
+    unit: str = ""
+    headline: bool = False
+    overall: bool = False
+
+
+_PERMUTED = "Rows of the model's features permuted against the reference's; mean, 95 % quantile and p-value are stored."
+_SHUFFLED = "The same probe on shuffled targets."
+
+_ALIGNMENT = (
+    ScoreDefinition(
+        id="alignment",
+        title="Alignment",
+        group="alignment",
+        direction="higher",
+        headline=True,
+        overall=True,
+        formula="(s − τ) / (1 − τ), s = cknna(model, reference), τ = 95 % quantile of s under permuted rows",
+        reading="How far the model and the reference agree on which structures are each other's neighbours; "
+        "1 is the same neighbourhoods, 0 what chance gives.",
+        pitfalls="Agreement with the reference is no proof of quality. Much of it is shared composition: "
+        "read it beside alignment_residual.",
+        null=_PERMUTED + " On the calibrated scale the quantile is 0.",
+        source="arXiv:2405.07987, calibration arXiv:2602.14486",
+    ),
+    ScoreDefinition(
+        id="alignment_residual",
+        title="Alignment without composition",
+        group="alignment",
+        direction="higher",
+        formula="alignment of the features left after a linear fit on composition is taken out of both models",
+        reading="The agreement that is not explained by both models knowing the elements.",
+        pitfalls="Only what is linear in composition is taken out.",
+        null=_PERMUTED,
+        source="arXiv:2405.07987, arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="cknna",
+        title="CKNNA",
+        group="alignment",
+        direction="higher",
+        formula="HSICᵤ(M∘K, M∘L) / √(HSICᵤ(M_K∘K) HSICᵤ(M_L∘L)), M = M_K∘M_L: each row's k nearest neighbours",
+        reading="The uncalibrated number behind alignment; 1 for identical neighbourhoods, about k/n by chance.",
+        pitfalls="Depends on k and n: compare only at equal k and n.",
+        null=_PERMUTED,
+        source="arXiv:2405.07987",
+    ),
+    ScoreDefinition(
+        id="mutual_knn",
+        title="Mutual kNN",
+        group="alignment",
+        direction="higher",
+        formula="mean over structures of |N_k(model) ∩ N_k(reference)| / k",
+        reading="Share of a structure's k nearest neighbours that model and reference have in common.",
+        pitfalls="Chance level is k/(n−1), not 0.",
+        null=_PERMUTED,
+        source="arXiv:2405.07987",
+    ),
+    ScoreDefinition(
+        id="cka",
+        title="Linear CKA",
+        group="alignment",
+        direction="higher",
+        formula="HSICᵤ(K, L) / √(HSICᵤ(K, K) HSICᵤ(L, L)), K, L inner products of centred features",
+        reading="Global agreement of the two inner-product matrices.",
+        pitfalls="Led by the few directions of largest variance; may fall below 0 because it is unbiased.",
+        null=_PERMUTED,
+        source="arXiv:1905.00414, unbiased estimator: Song et al. 2012",
+    ),
+    ScoreDefinition(
+        id="dcor",
+        title="Distance correlation",
+        group="alignment",
+        direction="higher",
+        formula="bias-corrected squared distance correlation (U-centring), Euclidean",
+        reading="Any dependence, linear or not, between the distances in the two representations.",
+        pitfalls="May fall below 0 because it is unbiased.",
+        null=_PERMUTED,
+        source="Székely and Rizzo 2014",
+    ),
+    ScoreDefinition(
+        id="dcor_biased",
+        title="Distance correlation, biased",
+        group="alignment",
+        direction="none",
+        formula="squared distance correlation, V-statistic",
+        reading="Stored for comparison with arXiv:2512.03750 only.",
+        pitfalls="Grows with the width of the features: independent 512-d noise gets 0.67 at n = 1000. Never ranked.",
+        null=_PERMUTED,
+        source="arXiv:2512.03750",
+    ),
+    ScoreDefinition(
+        id="information_imbalance_to_reference",
+        title="Information imbalance, model → reference",
+        group="alignment",
+        direction="lower",
+        formula="2/n · mean rank in the reference of each structure's nearest neighbour in the model (k = 1)",
+        reading="0: the model's neighbours are the reference's neighbours; 1: they tell nothing about them.",
+        pitfalls="Directed: a model may hold all that the reference has and more.",
+        null="1 for independent features; 2/n for identical ones.",
+        source="arXiv:2104.15079",
+    ),
+    ScoreDefinition(
+        id="information_imbalance_from_reference",
+        title="Information imbalance, reference → model",
+        group="alignment",
+        direction="lower",
+        formula="2/n · mean rank in the model of each structure's nearest neighbour in the reference (k = 1)",
+        reading="0: the reference's neighbours are the model's neighbours; 1: they tell nothing about them.",
+        pitfalls="Directed: a model with fewer coordinates is easier to predict.",
+        null="1 for independent features; 2/n for identical ones.",
+        source="arXiv:2104.15079",
+    ),
+    ScoreDefinition(
+        id="id_cor",
+        title="Intrinsic-dimension correlation",
+        group="alignment",
+        direction="higher",
+        formula="(I_A + I_B − I_AB) / max(I_A, I_B), TwoNN on z-scored features",
+        reading="Share of the larger intrinsic dimension that the two representations have in common.",
+        pitfalls="TwoNN is noisy at a thousand structures: read the p-value.",
+        null="Rows permuted; p-value of the joint dimension.",
+        source="arXiv:2406.15812",
+    ),
+    ScoreDefinition(
+        id="gfre_to_reference",
+        title="Reconstruction error, model → reference",
+        group="alignment",
+        direction="lower",
+        formula="√(‖B − ÂB‖² / ‖B‖²) per atom on held-out structures, ridge regression; R² = 1 − gfre²",
+        reading="How much of the reference's atomic features no linear map of the model's features gives.",
+        pitfalls="Needs features per atom in both models.",
+        null="1: no better than the mean.",
+        source="Goscinski et al. 2021",
+    ),
+    ScoreDefinition(
+        id="gfre_from_reference",
+        title="Reconstruction error, reference → model",
+        group="alignment",
+        direction="lower",
+        formula="as gfre_to_reference, the other way round",
+        reading="How much of the model's atomic features no linear map of the reference's features gives.",
+        pitfalls="Low for a model with few features; needs features per atom in both models.",
+        null="1: no better than the mean.",
+        source="Goscinski et al. 2021",
+    ),
+)
+
+_COLLAPSE = (
+    ScoreDefinition(
+        id="collapse_information",
+        title="OOD collapse",
+        group="collapse",
+        direction="lower",
+        headline=True,
+        overall=True,
+        formula="1 − skill_O / skill_I",
+        reading="Share of the readable, composition-free energy information, beyond what the best control has, that is "
+        "lost from the in-distribution to the out-of-distribution set; 0: nothing lost, 1: all, negative: gained.",
+        pitfalls="Not defined for a model without skill in distribution: it has no skill to lose.",
+        null="Out-of-distribution target shuffled; quantile95 is the value that 95 % of the draws stay above.",
+        source="arXiv:2512.03750, arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="collapse_convergence",
+        title="OOD convergence, calibrated",
+        group="collapse",
+        direction="lower",
+        formula="1 − (s_O/c_O) / (s_I/c_I)",
+        reading="How much closer the models' neighbourhoods move together out of distribution, beyond how much "
+        "simpler that data set is for the composition-only control.",
+        pitfalls="Cannot rank: Gaussian noise has the best value, because it never converges to anything.",
+        source="arXiv:2512.03750",
+    ),
+    ScoreDefinition(
+        id="collapse_convergence_raw",
+        title="OOD convergence, raw",
+        group="collapse",
+        direction="lower",
+        formula="1 − s_O / s_I",
+        reading="How much closer the models' neighbourhoods move together out of distribution.",
+        pitfalls="Counts a simpler data set as convergence; the calibrated value does not.",
+        source="arXiv:2512.03750",
+    ),
+    ScoreDefinition(
+        id="skill",
+        title="Skill",
+        group="collapse",
+        direction="higher",
+        formula="(r2_partial − c) / (1 − c), c = the best control's r2_partial for the energy",
+        reading="Composition-free energy information beyond what the best control gives; 1 is all of it.",
+        pitfalls="The controls are those of the suite: composition, noise, a descriptor and random networks.",
+        null=_SHUFFLED,
+        source="arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="convergence",
+        title="Distance to the panel",
+        group="collapse",
+        direction="none",
+        formula="s_D: mean over unrelated panel members of (Δ(m→p) + Δ(p→m)) / 2",
+        reading="Mean information imbalance between the model and the suite's panel; small: they say the same.",
+        pitfalls="Models related by fine-tuning do not count.",
+        null="1 for independent features.",
+        source="arXiv:2512.03750",
+    ),
+    ScoreDefinition(
+        id="convergence_composition",
+        title="Composition's distance to the panel",
+        group="collapse",
+        direction="none",
+        formula="c_D: s_D of the composition-only control",
+        reading="How far the panel is from knowing composition alone on this data set.",
+        null="1 for independent features.",
+        source="arXiv:2512.03750",
+    ),
+)
+
+_REPRESENTATION = (
+    ScoreDefinition(
+        id="intrinsic_dimension",
+        title="Intrinsic dimension (TwoNN)",
+        group="representation",
+        direction="none",
+        formula="slope of −log(1 − F) over log(r₂/r₁), lowest 90 % of the ratios",
+        reading="On how many coordinates the structures vary in feature space.",
+        pitfalls="Depends on n; near-duplicates lower it.",
+        source="Facco et al. 2017",
+    ),
+    ScoreDefinition(
+        id="intrinsic_dimension_mle",
+        title="Intrinsic dimension (MLE)",
+        group="representation",
+        direction="none",
+        formula="Levina–Bickel over 50 neighbours",
+        reading="Intrinsic dimension at a larger scale; the estimator that arXiv:2512.03750 tabulates.",
+        pitfalls="Depends on n and on the number of neighbours.",
+        source="MacKay and Ghahramani 2005, arXiv:2512.03750",
+    ),
+    ScoreDefinition(
+        id="effective_rank",
+        title="Effective rank",
+        group="representation",
+        direction="none",
+        formula="(Σλ)² / Σλ², λ the eigenvalues of the feature covariance",
+        reading="Over how many directions the variance of the features is spread.",
+        pitfalls="Changes when single columns are rescaled.",
+    ),
+    ScoreDefinition(
+        id="composition_share",
+        title="Share explained by composition",
+        group="representation",
+        direction="none",
+        formula="1 − Σ‖H − Ĥ(C)‖² / Σ‖H − H̄‖², 5-fold ridge on element counts or fractions",
+        reading="Share of the feature variance that a linear fit on composition predicts.",
+        pitfalls="May fall below 0 on held-out structures.",
+        null="0 for features without composition.",
+        source="arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="energy_mae_corrected",
+        title="Energy error, composition-corrected",
+        group="representation",
+        direction="lower",
+        unit="eV/atom",
+        formula="mean |(Ê − fit of Ê on elements) − (E − fit of E on elements)|, per atom",
+        reading="Error of the model's own energies once differences of reference energies are taken out.",
+        pitfalls="The label may come from another functional than the model was trained on.",
+    ),
+)
+
+_CPD = (
+    ScoreDefinition(
+        id="cpd",
+        title="CPD, linear-probe R²",
+        group="cpd",
+        direction="higher",
+        headline=True,
+        overall=True,
+        formula="mean of r2_partial over the suite's targets",
+        reading="How much of what composition cannot tell about the targets a linear probe reads from the features.",
+        pitfalls="Grows with the number of structures; the 64-component variant compares models of unequal width.",
+        null=_SHUFFLED,
+        source="arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="cpd_64",
+        title="CPD on 64 components",
+        group="cpd",
+        direction="higher",
+        formula="cpd from the first 64 principal components of each training fold",
+        reading="The same at equal width for all models.",
+        pitfalls="The components of largest variance need not be the informative ones.",
+        null=_SHUFFLED,
+        source="arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="r2_partial",
+        title="R² partial",
+        group="cpd",
+        direction="higher",
+        formula="R² of predicting y − ŷ(C) from H − Ĥ(C), out of fold",
+        reading="Share of the target's composition-free part that the composition-free features predict.",
+        pitfalls="Negative values mean: worse than the mean.",
+        null=_SHUFFLED,
+        source="arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="r2_geometry",
+        title="R² geometry",
+        group="cpd",
+        direction="higher",
+        formula="R² of predicting y from H − Ĥ(C), out of fold",
+        reading="The number of arXiv:2603.03155: share of the whole target that the composition-free features predict.",
+        pitfalls="Bounded by 1 − r2_composition: it counts composition's share of the target as noise.",
+        null=_SHUFFLED,
+        source="arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="r2_composition",
+        title="R² composition",
+        group="cpd",
+        direction="none",
+        formula="R² of predicting y from C, out of fold",
+        reading="Share of the target that composition alone predicts; the same for every model.",
+        source="arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="r2_partial_64",
+        title="R² partial on 64 components",
+        group="cpd",
+        direction="higher",
+        formula="r2_partial from the first 64 principal components of each training fold",
+        reading="The same at equal width for all models.",
+        pitfalls="The components of largest variance need not be the informative ones.",
+        source="arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="r2_geometry_64",
+        title="R² geometry on 64 components",
+        group="cpd",
+        direction="higher",
+        formula="r2_geometry from the first 64 principal components of each training fold",
+        reading="The same at equal width for all models.",
+        pitfalls="The components of largest variance need not be the informative ones.",
+        source="arXiv:2603.03155",
+    ),
+    ScoreDefinition(
+        id="selectivity",
+        title="Selectivity",
+        group="cpd",
+        direction="higher",
+        formula="r2_partial − mean of r2_partial on shuffled targets",
+        reading="What the probe gains from the target being the real one.",
+        pitfalls="Above r2_partial where the shuffled probe is worse than the mean.",
+        source="arXiv:1909.03368",
+    ),
+    ScoreDefinition(
+        id="isomer_order",
+        title="Isomer order",
+        group="cpd",
+        direction="higher",
+        formula="share of pairs of one formula whose order in y the composition-free probe gets right",
+        reading="Composition cannot help here at all; chance is 0.5.",
+        pitfalls="Only where a data set has isomers; close pairs count as much as distant ones.",
+        null="0.5",
+        source="arXiv:2603.03155",
+    ),
+)
+
+_FINE_TUNING = (
+    ScoreDefinition(
+        id="fine_tuning_bias",
+        title="Fine-tuning bias",
+        group="fine_tuning",
+        direction="lower",
+        headline=True,
+        formula="1 − gfre(parent → model) / mean over strangers u of gfre(u → model), per atom",
+        reading="1: the model is a linear image of the model it was fine-tuned from; 0: no closer to it than a "
+        "stranger.",
+        pitfalls="Only for models that declare what they were fine-tuned from. The strangers are the suite's panel "
+        "models of the same family, else of the whole panel, that are not related to the model.",
+        null="Each stranger in the parent's place.",
+        source="gfre: Goscinski et al. 2021",
+    ),
+    ScoreDefinition(
+        id="fine_tuning_bias_local",
+        title="Fine-tuning bias, local",
+        group="fine_tuning",
+        direction="lower",
+        formula="1 − lfre(parent → model) / mean over strangers u of lfre(u → model), per atom",
+        reading="The same with a linear map of its own for every neighbourhood.",
+        pitfalls="On a fixed sample of atoms.",
+        null="Each stranger in the parent's place.",
+        source="lfre: Goscinski et al. 2021",
+    ),
+    ScoreDefinition(
+        id="gfre_from_parent",
+        title="Reconstruction error, parent → model",
+        group="fine_tuning",
+        direction="none",
+        formula="gfre(parent → model), per atom",
+        reading="How much of the model's features no linear map of its parent's features gives.",
+        null="1: no better than the mean.",
+        source="Goscinski et al. 2021",
+    ),
+    ScoreDefinition(
+        id="gfre_from_strangers",
+        title="Reconstruction error, strangers → model",
+        group="fine_tuning",
+        direction="none",
+        formula="mean over strangers u of gfre(u → model), per atom",
+        reading="The same from models that are not related to it.",
+        null="1: no better than the mean.",
+        source="Goscinski et al. 2021",
+    ),
+    ScoreDefinition(
+        id="cknna_parent",
+        title="CKNNA with the parent",
+        group="fine_tuning",
+        direction="none",
+        formula="cknna(parent, model)",
+        reading="Share of neighbourhoods that fine-tuning has kept.",
+        null="Rows permuted.",
+        source="arXiv:2405.07987",
+    ),
+)
+
+RESIDUAL_SUFFIX = "_residual"
+RESIDUAL_VARIANTS = (
+    "cknna",
+    "mutual_knn",
+    "cka",
+    "dcor",
+    "information_imbalance_to_reference",
+    "information_imbalance_from_reference",
+)
+"""Scores that are also computed on residual features; `alignment_residual` has a record of its own."""
+
+
+def _residual(score: ScoreDefinition) -> ScoreDefinition:
+    return ScoreDefinition(
+        id=score.id + RESIDUAL_SUFFIX,
+        title=f"{score.title}, without composition",
+        group=score.group,
+        direction=score.direction,
+        formula=f"{score.formula}; a linear fit on composition is taken out of both models first",
+        reading=score.reading,
+        pitfalls=score.pitfalls,
+        null=score.null,
+        source=score.source,
+    )
+
+
+_DEFINED = (*_ALIGNMENT, *_COLLAPSE, *_REPRESENTATION, *_CPD, *_FINE_TUNING)
+SCORES: dict[str, ScoreDefinition] = {
+    score.id: score for score in (*_DEFINED, *(_residual(s) for s in _ALIGNMENT if s.id in RESIDUAL_VARIANTS))
+}
+"""Every score by id, in the order of the protocol."""
+
+HEADLINE = tuple(score.id for score in SCORES.values() if score.headline)
+"""Scores with a ranked table of their own."""
+
+OVERALL = tuple(score.id for score in SCORES.values() if score.overall)
+"""Scores that count in the Borda sum."""
+
+
+def direction(score: str) -> Direction:
+    """Which values of `score` are better. KeyError names an unknown id."""
+    return SCORES[score].direction
+
+
+def better(score: str, value: float, other: float) -> bool:
+    """Whether `value` is strictly better than `other`; False where the score has no direction."""
+    wanted = direction(score)
+    return value > other if wanted == "higher" else wanted == "lower" and value < other

@@ -1,0 +1,149 @@
+"""Similarities of two models on one data set, each computed once and remembered (PROTOCOL section 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.metrics import (
+    Representation,
+    calibrate,
+    distance_correlation,
+    global_reconstruction_error,
+    id_correlation,
+    subsample_values,
+)
+from benchmark.metrics.calibration import Resampled, Similarity
+from benchmark.results.records import Null
+from benchmark.scoring.data import Cache, FloatArray, ModelFeatures, array_of, derived_seed, number, numbers
+from benchmark.suite import Suite
+
+ID_COR_PERMUTATIONS = 100
+"""Each costs one n x n sum and a search for two neighbours; the p-value needs no more."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A symmetric similarity of two models with its permutation null."""
+
+    value: float
+    null: Null
+
+    @property
+    def calibrated(self) -> float:
+        """The value on the scale where the null's 95 % quantile is 0 and identity is 1."""
+        return float(self.on_calibrated_scale(self.value))
+
+    def on_calibrated_scale(self, values: FloatArray | float) -> FloatArray:
+        """(s - tau) / (1 - tau) of `values`."""
+        scaled: FloatArray = (np.asarray(values) - self.null.quantile95) / (1.0 - self.null.quantile95)
+        return scaled
+
+
+class Comparisons:
+    """Computes and remembers similarities. A method gives None where the similarity is not defined."""
+
+    def __init__(self, suite: Suite, cache: Cache) -> None:
+        self.suite = suite
+        self.cache = cache
+
+    def agreement(
+        self, metric: Similarity, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False, k: int | None = None
+    ) -> Agreement | None:
+        """A symmetric similarity with its null; `k` neighbours, the suite's where not given."""
+        views = _views(a, b, residual)
+        inputs = {
+            **_pair(metric, a, b, residual),
+            "permutations": self.suite.permutations,
+            "seed": derived_seed(self.suite.seed, "permutations", a.data.id),
+        }
+        neighbours = k or self.suite.k
+        if metric in ("cknna", "mutual_knn"):
+            inputs["k"] = neighbours
+        if views is None or neighbours >= a.n:
+            return None
+
+        def compute() -> dict[str, float | None]:
+            found = calibrate(metric, *views, permutations=inputs["permutations"], seed=inputs["seed"], k=neighbours)
+            fields = {"value": found.value, "mean": found.mean, "quantile95": found.quantile95}
+            return {name: number(value) for name, value in {**fields, "p_value": found.p_value}.items()}
+
+        return _agreement(self.cache("agreement", inputs, compute), self.suite.permutations)
+
+    def resampled(self, metric: Resampled, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False) -> FloatArray:
+        """A similarity on the suite's subsamples, (subsamples,); the information imbalance goes a -> b at k = 1."""
+        views = _views(a, b, residual)
+        if views is None:
+            return np.full(self.suite.subsamples, np.nan)
+        k = 1 if metric == "information_imbalance" else self.suite.k
+        sampling = {"k": k, "subsamples": self.suite.subsamples, "seed": self.suite.seed}
+
+        def compute() -> list[float | None]:
+            subsets = a.data.subsets(self.suite.subsamples, self.suite.seed)
+            return numbers(subsample_values(metric, *views, subsets, k=k))
+
+        return array_of(self.cache("resampled", {**_pair(metric, a, b, residual), **sampling}, compute))
+
+    def imbalance(self, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False) -> float | None:
+        """Information imbalance a -> b at k = 1."""
+        views = _views(a, b, residual)
+        if views is None:
+            return None
+
+        def compute() -> float | None:
+            whole = [np.arange(a.n)]
+            return number(float(subsample_values("information_imbalance", *views, whole, k=1)[0]))
+
+        found: float | None = self.cache("imbalance", _pair("information_imbalance", a, b, residual), compute)
+        return found
+
+    def biased_distance_correlation(self, a: ModelFeatures, b: ModelFeatures) -> float | None:
+        """Squared distance correlation, V-statistic."""
+
+        def compute() -> float | None:
+            return number(distance_correlation(a.matrix, b.matrix, biased=True))
+
+        found: float | None = self.cache("dcor_biased", _pair("dcor_biased", a, b, False), compute)
+        return found
+
+    def dimension_correlation(self, a: ModelFeatures, b: ModelFeatures) -> Agreement | None:
+        """Intrinsic-dimension correlation with its permutation null."""
+        seed = derived_seed(self.suite.seed, "id_cor", a.data.id)
+        inputs = {**_pair("id_cor", a, b, False), "permutations": ID_COR_PERMUTATIONS, "seed": seed}
+
+        def compute() -> dict[str, float | None]:
+            found = id_correlation(a.matrix, b.matrix, permutations=ID_COR_PERMUTATIONS, seed=seed)
+            fields = {"value": found.value, "mean": found.null_mean, "quantile95": found.null_quantile95}
+            return {name: number(value) for name, value in {**fields, "p_value": found.p_value}.items()}
+
+        return _agreement(self.cache("id_cor", inputs, compute), ID_COR_PERMUTATIONS)
+
+    def reconstruction(self, a: ModelFeatures, b: ModelFeatures) -> float | None:
+        """gfre a -> b per atom, split by structure; None where one of them has no features per atom."""
+        atoms_a, atoms_b = a.atoms, b.atoms
+        if atoms_a is None or atoms_b is None:
+            return None
+
+        def compute() -> float | None:
+            return number(global_reconstruction_error(atoms_a, atoms_b, groups=a.data.structure_of_atom))
+
+        found: float | None = self.cache("gfre", _pair("gfre", a, b, False), compute)
+        return found
+
+
+def _views(a: ModelFeatures, b: ModelFeatures, residual: bool) -> tuple[Representation, Representation] | None:
+    first, second = (a.residual, b.residual) if residual else (a.representation, b.representation)
+    return None if first is None or second is None else (first, second)
+
+
+def _pair(metric: str, a: ModelFeatures, b: ModelFeatures, residual: bool) -> dict[str, Any]:
+    return {"metric": metric, "a": a.key, "b": b.key, "residual": residual}
+
+
+def _agreement(found: dict[str, float | None], permutations: int) -> Agreement | None:
+    if any(value is None for value in found.values()):
+        return None
+    null = {name: value for name, value in found.items() if name != "value"}
+    return Agreement(float(found["value"] or 0.0), Null.model_validate({**null, "permutations": permutations}))

@@ -1,0 +1,57 @@
+"""Every similarity of two models on one data set, for the model x model tables and the compare page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark.results.records import PairValue
+from benchmark.scoring.alignment import NO_RESIDUAL, SYMMETRIC
+from benchmark.scoring.catalogue import RESIDUAL_SUFFIX
+from benchmark.scoring.comparisons import Agreement, Comparisons
+from benchmark.scoring.data import ModelFeatures
+from benchmark.scoring.measured import spread
+
+NOT_DEFINED = "not defined for these features"
+
+
+def pair_values(comparisons: Comparisons, a: ModelFeatures, b: ModelFeatures) -> list[PairValue]:
+    """Symmetric similarities once, directed ones as a -> b and b -> a.
+
+    The models are put in one order first (the suite's reference last, else by name): CKNNA changes its third digit
+    when its arguments are swapped, and a pair has one value.
+    """
+    a, b = sorted((a, b), key=lambda m: (m.model == comparisons.suite.reference, m.model))
+    rows = [_symmetric(comparisons, metric, a, b, residual=False) for metric in SYMMETRIC]
+    rows.append(_symmetric(comparisons, "cknna", a, b, residual=True))
+    for first, second in ((a, b), (b, a)):
+        value = comparisons.imbalance(first, second)
+        rows.append(_row(first, second, "information_imbalance", value, k=1))
+    rows.append(_row(a, b, "dcor_biased", comparisons.biased_distance_correlation(a, b)))
+    return rows
+
+
+def _symmetric(comparisons: Comparisons, metric: Any, a: ModelFeatures, b: ModelFeatures, residual: bool) -> PairValue:
+    found: Agreement | None = comparisons.agreement(metric, a, b, residual=residual)
+    id = metric + (RESIDUAL_SUFFIX if residual else "")
+    k = comparisons.suite.k if metric in ("cknna", "mutual_knn") else None
+    if found is None:
+        return _row(a, b, id, None, reason=NO_RESIDUAL if residual else NOT_DEFINED, k=k)
+    error = spread(comparisons.resampled(metric, a, b)) if metric == "cknna" and not residual else None
+    return _row(
+        a,
+        b,
+        id,
+        found.value,
+        null_mean=found.null.mean,
+        null_quantile95=found.null.quantile95,
+        p_value=found.null.p_value,
+        calibrated=found.calibrated,
+        standard_error=error,
+        k=k,
+    )
+
+
+def _row(a: ModelFeatures, b: ModelFeatures, metric: str, value: float | None, **fields: Any) -> PairValue:
+    if value is None:
+        fields.setdefault("reason", NOT_DEFINED)
+    return PairValue(a=a.model, b=b.model, dataset=a.data.id, metric=metric, value=value, n=a.n, **fields)

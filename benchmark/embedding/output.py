@@ -121,10 +121,11 @@ def _read_regular(place: Path, path: Path, limit: int) -> bytes:
         raise EmbeddingError(place, "output", f"the worker ended without writing {path.name}") from None
     except OSError as error:
         raise EmbeddingError(place, "output", f"{path.name} is not a regular file ({error.strerror})") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(descriptor)
+        raise EmbeddingError(place, "output", f"{path.name} is not a regular file")
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            raise EmbeddingError(place, "output", f"{path.name} is not a regular file")
         if status.st_size > limit:
             raise EmbeddingError(place, "output", f"{path.name} has {status.st_size} bytes, at most {limit} fit")
         return stream.read(limit + 1)

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -207,6 +208,9 @@ def _pump(stream: IO[bytes], log: Path) -> None:
 def read_message(path: Path) -> dict[str, Any]:
     """A small JSON object that the worker may have written; {} when it is missing or anything else."""
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return {}
+        # It may have been exchanged since: neither follow a link nor wait for a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as stream:
             value = json.loads(stream.read(MESSAGE_BYTES))

@@ -84,7 +84,8 @@ def main(job_path: Path) -> int:
     _end_with_parent(job["parent"])
     phase = "load"
     try:
-        _make_deterministic(job["threads"])
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002 - packages still draw from the global generator
         inputs = Inputs(Path(job["inputs"]), job["modality"])
         adapter = _load_adapter(job)
         worker = Worker(adapter, inputs, output)
@@ -105,6 +106,7 @@ def _load_adapter(job: dict[str, Any]) -> Adapter:
     module = importlib.util.module_from_spec(spec)
     sys.modules["adapter"] = module
     spec.loader.exec_module(module)
+    _make_torch_deterministic(job["threads"])
     found = [
         item
         for item in vars(module).values()
@@ -117,6 +119,7 @@ def _load_adapter(job: dict[str, Any]) -> Adapter:
     adapter = found[0]()
     checkpoint = Path(job["checkpoint"]) if job["checkpoint"] else None
     adapter.load(checkpoint, job["options"], job["device"])
+    _make_torch_deterministic(job["threads"])  # again: loading may import torch, or set it otherwise
     return adapter
 
 
@@ -258,14 +261,11 @@ def _describe(error: BaseException, phase: str) -> dict[str, Any]:
     }
 
 
-def _make_deterministic(threads: int) -> None:
-    """Seeds, full-precision products, a fixed number of threads: before the adapter is imported."""
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 - packages still draw from the global generator
-    if importlib.util.find_spec("torch") is None:
+def _make_torch_deterministic(threads: int) -> None:
+    """Seed, full-precision products, a fixed number of threads, where the adapter uses torch."""
+    torch = sys.modules.get("torch")
+    if torch is None:
         return
-    import torch
-
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = False

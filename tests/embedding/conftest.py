@@ -3,9 +3,21 @@ from pathlib import Path
 import pytest
 
 from benchmark.datasets.store import Dataset
+from benchmark.embedding import process
 from benchmark.embedding.environment import Environment
 from benchmark.embedding.extraction import EmbeddingSettings
 from tests.embedding.families import this_environment, write_small_dataset
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bytecode")
+
+
+@pytest.fixture(autouse=True)
+def share_compiled_modules(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each adapter keeps its own bytecode; here that would compile numpy and ase once a test."""
+    monkeypatch.setattr(process, "_bytecode", lambda *_: compiled)
 
 
 @pytest.fixture(scope="session")

@@ -422,3 +422,7 @@ def _say(line: str) -> None:
 def _usage(line: str) -> NoReturn:
     _say(line)
     raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

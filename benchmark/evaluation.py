@@ -61,6 +61,11 @@ class Evaluation:
         control = self.entries[model].model.control
         return content_key([model, control, used, labels, parents, suite, scoring_version()])
 
+    def pairs_key(self, models: Sequence[str]) -> str:
+        """Digest of everything the pairwise values of `models` depend on."""
+        used = {f"{name} {dataset}": made.key for (name, dataset), made in self.sidecars.items() if name in models}
+        return content_key([list(models), used, self.suite.model_dump(mode="json"), scoring_version()])
+
 
 @dataclass(frozen=True)
 class Scored:

@@ -16,18 +16,25 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from benchmark.datasets.store import DatasetCard, find_dataset
 from benchmark.files import write_text
 from benchmark.results import tables
 from benchmark.results.card import dataset_card
 from benchmark.results.records import PairValue, Record, read_record
-from benchmark.schema import InvalidFileError, describe_validation_error, read_yaml
+from benchmark.schema import InvalidFileError, Strict, describe_validation_error, read_yaml
 from benchmark.scoring import ranks as ranking
 from benchmark.scoring.catalogue import SCORES
 from benchmark.submission import Entry
 from benchmark.suite import Suite
+
+
+class Pairs(Strict):
+    """pairs.json: the digest of what the values depend on (none while some are missing), and the values."""
+
+    key: str | None
+    values: list[PairValue]
 
 
 def export_results(results: Path, entries: Mapping[str, Entry]) -> list[Path]:
@@ -122,7 +129,7 @@ def read_pairs(results: Path, keys: Sequence[str]) -> dict[str, list[PairValue]]
         path = results / key / "pairs.json"
         if path.is_file():
             try:
-                pairs[key] = TypeAdapter(list[PairValue]).validate_json(path.read_text(encoding="utf-8"))
+                pairs[key] = Pairs.model_validate_json(path.read_text(encoding="utf-8")).values
             except ValidationError as error:
                 raise InvalidFileError(f"{path}: {describe_validation_error(error)}") from error
     return pairs

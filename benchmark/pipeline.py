@@ -9,7 +9,7 @@ another model its result.
 from __future__ import annotations
 
 import functools
-import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,60 +184,64 @@ def score_models(
     settings: Settings,
     progress: Progress,
 ) -> list[Record]:
-    """Score every model, write its record, and return the records in the order of `models`."""
+    """Score every model and compare every pair; write records and pairs.json; return the records.
+
+    What has its key on disk already is kept as it stands.
+    """
     evaluation = Evaluation(suite, entries, embedded.sidecars, settings.work)
     records: dict[str, Record] = {}
-    tasks = []
+    tasks: list[ScoreTask | PairTask] = []
     for model in models:
-        path = settings.record_path(suite, model)
         if model in embedded.failures:
             records[model] = _failed(suite, entries[model], embedded, embedded.failures[model])
-            write_record(path, records[model])
+            write_record(settings.record_path(suite, model), records[model])
             continue
-        found = _existing(path)
+        found = _existing(settings.record_path(suite, model))
         if found is not None and found.key == evaluation.record_key(model) and found.status != "failed":
             records[model] = found
         else:
             tasks.append(ScoreTask(evaluation, model))
+    present = [model for model in models if model not in embedded.failures]
+    pairs_key = evaluation.pairs_key(present)
+    pair_tasks = [] if _has_pairs(settings.pairs_path(suite), pairs_key) else _pair_tasks(evaluation, present)
+    tasks += pair_tasks
     progress.begin("Scoring", len(tasks))
+    pairs: dict[str, list[PairValue]] = {}
     for outcome in in_processes(tasks, call, settings.jobs):
-        model = outcome.task.model
+        task = outcome.task
+        if isinstance(task, PairTask):
+            if isinstance(outcome.value, list):
+                pairs[str(task)] = outcome.value
+            progress.finish(str(task), "compared" if outcome.error is None else describe_failure(outcome.error))
+            continue
         if isinstance(outcome.value, Scored):
-            records[model] = _scored(evaluation, entries[model], embedded, outcome.value)
+            record = _scored(evaluation, entries[task.model], embedded, outcome.value)
         else:
-            reason = f"scoring: {describe_failure(outcome.error)}"
-            records[model] = _failed(suite, entries[model], embedded, reason)
-        write_record(settings.record_path(suite, model), records[model])
-        progress.finish(str(outcome.task), records[model].reason or "scored")
+            record = _failed(suite, entries[task.model], embedded, f"scoring: {describe_failure(outcome.error)}")
+        records[task.model] = record
+        write_record(settings.record_path(suite, task.model), record)
+        progress.finish(str(task), record.reason or "scored")
+    if pair_tasks:
+        values = [value.model_dump() for task in pair_tasks for value in pairs.get(str(task), [])]
+        whole = len(pairs) == len(pair_tasks)
+        write_json(settings.pairs_path(suite), {"key": pairs_key if whole else None, "values": values})
     return [records[model] for model in models]
 
 
-def compare_pairs(
-    suite: Suite,
-    entries: Mapping[str, Entry],
-    models: Sequence[str],
-    embedded: Embedded,
-    settings: Settings,
-    progress: Progress,
-) -> list[PairValue]:
-    """Every metric of every pair of embedded models on every data set of the suite, kept in pairs.json."""
-    evaluation = Evaluation(suite, entries, embedded.sidecars, settings.work)
+def _pair_tasks(evaluation: Evaluation, models: Sequence[str]) -> list[PairTask]:
     tasks = []
-    for dataset in suite.datasets():
-        present = [model for model in models if (model, dataset) in embedded.sidecars]
+    for dataset in evaluation.suite.datasets():
+        present = [model for model in models if (model, dataset) in evaluation.sidecars]
         for index, model in enumerate(present[:-1]):
             tasks.append(PairTask(evaluation, model, tuple(present[index + 1 :]), dataset))
-    progress.begin("Comparing pairs", len(tasks))
-    values: dict[str, list[PairValue]] = {}
-    for outcome in in_processes(tasks, call, settings.jobs):
-        if isinstance(outcome.value, list):
-            values[str(outcome.task)] = outcome.value
-        else:
-            progress.say(f"pairs of {outcome.task}: {describe_failure(outcome.error)}")
-        progress.finish(str(outcome.task), "compared")
-    pairs = list(itertools.chain.from_iterable(values.get(str(task), []) for task in tasks))
-    write_json(settings.pairs_path(suite), [value.model_dump() for value in pairs])
-    return pairs
+    return tasks
+
+
+def _has_pairs(path: Path, key: str) -> bool:
+    try:
+        return bool(json.loads(path.read_text())["key"] == key)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def score_embedded(suite: Suite, entries: Mapping[str, Entry], settings: Settings, progress: Progress) -> list[Record]:
@@ -247,9 +251,7 @@ def score_embedded(suite: Suite, entries: Mapping[str, Entry], settings: Setting
     if not embedded.sidecars:
         raise InvalidFileError(f"{settings.work}: holds no features of suite {suite.key}; run `latent-matter embed`")
     write_settings(settings.results, suite)
-    records = score_models(suite, entries, models, embedded, settings, progress)
-    compare_pairs(suite, entries, models, embedded, settings, progress)
-    return records
+    return score_models(suite, entries, models, embedded, settings, progress)
 
 
 def record_broken(suite: Suite, broken: Sequence[BrokenSubmission], settings: Settings) -> list[Record]:
@@ -287,7 +289,6 @@ def run(
     failed = record_broken(suite, broken if wanted is None else [], settings)
     embedded = embed_models(suite, entries, models, settings, progress)
     records = score_models(suite, entries, models, embedded, settings, progress)
-    compare_pairs(suite, entries, models, embedded, settings, progress)
     progress.begin("Writing tables", 1)
     export_results(settings.results, entries)
     progress.finish("tables", str(settings.results / "tables"))

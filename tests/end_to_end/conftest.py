@@ -1,0 +1,53 @@
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.toy_board import write_board
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def latent_matter(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in `folder` as a user would."""
+    environment = {**os.environ, "LATENT_MATTER_DATASETS": str(folder / "datasets"), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "benchmark.cli", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def run_board(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`latent-matter run` on the toy board."""
+    return latent_matter(folder, "run", "--suite", "toy.yaml", "--accelerator", "cpu", *arguments)
+
+
+@pytest.fixture(scope="session")
+def finished_board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy board after an undisturbed run."""
+    folder = tmp_path_factory.mktemp("board")
+    write_board(folder, REPOSITORY / "submissions")
+    result = run_board(folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def fresh_board(finished_board: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the toy board: with its environments but nothing computed, or with everything."""
+
+    def copy(finished: bool = False) -> Path:
+        folder = tmp_path / "board"
+        ignored = () if finished else ("results", "features", "conformance", "products", "work", "site")
+        shutil.copytree(finished_board, folder, symlinks=True, ignore=lambda _, names: set(names) & set(ignored))
+        if not finished:
+            # The environments are expensive and name their own path: share them.
+            shutil.rmtree(folder / ".latent-matter" / "environments")
+            (folder / ".latent-matter" / "environments").symlink_to(finished_board / ".latent-matter" / "environments")
+        return folder
+
+    return copy

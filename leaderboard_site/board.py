@@ -95,6 +95,7 @@ class Entry:
     rank_low: int | None
     rank_high: int | None
     borda: float | None
+    borda_missing: str
     cells: dict[str, Cell]
     symmetry: str
     modality: str
@@ -187,6 +188,7 @@ def _entry(row: Row, reference: str) -> Entry:
         rank_low=row.integer("rank_low"),
         rank_high=row.integer("rank_high"),
         borda=row.number("borda"),
+        borda_missing=row.text("borda_missing"),
         cells={headline.id: _cell(row, headline) for headline in HEADLINES},
         symmetry=row.text("symmetry"),
         modality=row.text("modality"),

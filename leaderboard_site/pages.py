@@ -21,8 +21,11 @@ from leaderboard_site.board import HEADLINES, Board, Cell, Entry, Headline, read
 from leaderboard_site.tables import Row, TableError, Tables
 
 HERE = Path(__file__).parent
+PairValues = dict[str, dict[str, dict[tuple[str, str], float]]]  # metric -> data set -> (a, b) -> value
 NEIGHBOURS = 5  # nearest and farthest models on a model's page
 NEAREST_METRIC = "cknna"
+# Groups of scores that are read beside a headline score, other than its own.
+COMPANION_GROUPS = {"collapse_information": ("representation",)}
 
 # Columns of the overall table that a reader may switch on and off: id, title, shown at first.
 OPTIONAL_COLUMNS = (
@@ -43,6 +46,8 @@ TABLE_TITLES = {
     "layers": "Each layer's shape and geometry.",
     "models": "Who made a model, from what, and how its features were computed.",
     "conformance": "What each adapter was checked for and with which outcome.",
+    "quality": "Lines worth a reader's eye: dead columns, ties, models at the null.",
+    "costs": "Time and memory of each embedding: the one table that two equal runs may disagree on.",
     "datasets": "Structures, labels, licence, source and fingerprint of each data set.",
     "metrics": "Formula, reading, pitfalls, source and null of each score.",
     "suites": "Roles of data sets and models, sizes and seeds, changelog.",
@@ -57,6 +62,7 @@ class Site:
     boards: list[Board]
     models: dict[str, Row]
     metrics: dict[str, Row]
+    pairs: dict[str, PairValues]  # by suite
     environment: Environment = field(repr=False)
 
     def render(self, template: str, path: str, **context: Any) -> tuple[str, str]:
@@ -68,6 +74,18 @@ class Site:
         row = self.metrics.get(identity)
         return row.text("title") if row else identity.replace("_", " ")
 
+    def pair_metric(self, identity: str) -> Row | None:
+        """The record of a pairwise metric, or of its comparison with the reference."""
+        return self.metrics.get(identity) or self.metrics.get(f"{identity}_to_reference")
+
+    def pair_title(self, identity: str) -> str:
+        """Its title without the models that a directed record names after a comma."""
+        row = self.pair_metric(identity)
+        if row is None:
+            return identity.replace("_", " ")
+        title = row.text("title")
+        return title if row.text("id") == identity else title.partition(",")[0]
+
     def model_title(self, model: str) -> str:
         row = self.models.get(model)
         return (row.text("title") if row else "") or model
@@ -77,7 +95,9 @@ def site_pages(tables: Tables) -> dict[str, str]:
     """Path -> HTML of every page."""
     models = {row.identifier("model"): row for row in tables["models"]}
     metrics = {row.identifier("id"): row for row in tables["metrics"]}
-    site = Site(tables, read_boards(tables), models, metrics, _environment())
+    boards = read_boards(tables)
+    pairs = {board.id: _pair_values(tables, board) for board in boards}
+    site = Site(tables, boards, models, metrics, pairs, _environment())
     for board in site.boards:
         unknown = [entry.model for entry in board.entries if entry.model not in models]
         if unknown:
@@ -170,13 +190,42 @@ def _score_page(site: Site, board: Board, headline: Headline) -> tuple[str, str]
         models=models,
         controls=controls,
         scale=_scales(board)[headline.id],
+        companions=_companions(site, board, headline),
     )
 
 
-def pair_values(site: Site, board: Board) -> dict[str, dict[str, dict[tuple[str, str], float]]]:
+@dataclass(frozen=True)
+class Companion:
+    """A score shown beside a headline score: one column, model -> row of the scores table."""
+
+    metric: Row
+    dataset: str
+    target: str
+    rows: dict[str, Row]
+
+
+def _companions(site: Site, board: Board, headline: Headline) -> list[Companion]:
+    """Scores of the headline's group, in the catalogue's order, a column for each data set and target."""
+    own = site.metrics.get(headline.id)
+    if own is None:
+        return []
+    groups = {own.text("group"), *COMPANION_GROUPS.get(headline.id, ())}
+    order = {name: index for index, name in enumerate(site.metrics)}
+    shown = {name for name, row in site.metrics.items() if row.text("group") in groups and name != headline.id}
+    columns: dict[tuple[int, str, str], Companion] = {}
+    for row in site.tables["scores"]:
+        name = row.text("score")
+        if name in shown and board.owns(row) and row.text("layer") in ("", "backbone") and row.text("value"):
+            key = (order[name], row.text("dataset"), row.text("target"))
+            column = columns.setdefault(key, Companion(site.metrics[name], key[1], key[2], {}))
+            column.rows.setdefault(row.text("model"), row)
+    return [columns[key] for key in sorted(columns)]
+
+
+def _pair_values(tables: Tables, board: Board) -> PairValues:
     """metric -> data set -> (a, b) -> value, in the tables' order."""
-    values: dict[str, dict[str, dict[tuple[str, str], float]]] = defaultdict(lambda: defaultdict(dict))
-    for row in site.tables["pairs"]:
+    values: PairValues = defaultdict(lambda: defaultdict(dict))
+    for row in tables["pairs"]:
         value = row.number("value")
         if board.owns(row) and value is not None:
             values[row.identifier("metric")][row.text("dataset")][(row.text("a"), row.text("b"))] = value
@@ -189,12 +238,12 @@ def map_page(metric: str) -> str:
 
 
 def _map_pages(site: Site, board: Board) -> Iterator[tuple[str, str]]:
-    values = pair_values(site, board)
+    values = site.pairs[board.id]
     metrics = sorted(values, key=lambda metric: (metric != NEAREST_METRIC, metric))
     if NEAREST_METRIC not in values:  # the navigation always leads to map.html
         metrics = [NEAREST_METRIC, *metrics]
     for metric in metrics:
-        row = site.metrics.get(metric)
+        row = site.pair_metric(metric)
         higher_is_closer = row is None or row.text("direction") != "lower"
         maps = [
             (dataset, matrix)
@@ -225,6 +274,8 @@ class Standing:
     nearest: list[tuple[str, float]]
     farthest: list[tuple[str, float]]
     scales: dict[str, charts.Scale]
+    quality: list[str]
+    costs: list[Row]
 
     def headline_cells(self) -> list[tuple[Headline, Cell]]:
         return [(headline, self.entry.cells[headline.id]) for headline in HEADLINES]
@@ -247,7 +298,10 @@ def _model_page(site: Site, name: str) -> tuple[str, str]:
         name=name,
         standings=standings,
         measures=measures,
-        conformance=[row for row in site.tables["conformance"] if row.text("model") == name],
+        # The checks do not depend on the suite; a model in two suites shows them once.
+        conformance=list(
+            {row.text("check"): row for row in site.tables["conformance"] if row.text("model") == name}.values()
+        ),
         children=[other for other, row in site.models.items() if row.text("fine_tuned_from") == name],
         nearest_metric=NEAREST_METRIC,
     )
@@ -255,7 +309,7 @@ def _model_page(site: Site, name: str) -> tuple[str, str]:
 
 def _standing(site: Site, board: Board, entry: Entry) -> Standing:
     controls = {control.model for control in board.controls}
-    pairs = pair_values(site, board).get(NEAREST_METRIC, {}).get(board.suite.text("in_distribution"), {})
+    pairs = site.pairs[board.id].get(NEAREST_METRIC, {}).get(board.suite.text("in_distribution"), {})
     others = {(b if a == entry.model else a): value for (a, b), value in pairs.items() if entry.model in (a, b)}
     by_closeness = sorted(
         ((other, value) for other, value in others.items() if other not in controls),
@@ -270,6 +324,10 @@ def _standing(site: Site, board: Board, entry: Entry) -> Standing:
         nearest=by_closeness[:shown],
         farthest=by_closeness[::-1][:shown],
         scales=_scales(board),
+        quality=[
+            row.text("line") for row in site.tables["quality"] if board.owns(row) and row.text("model") == entry.model
+        ],
+        costs=[row for row in site.tables["costs"] if board.owns(row) and row.text("model") == entry.model],
     )
 
 

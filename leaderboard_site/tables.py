@@ -24,7 +24,7 @@ REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "leaderboard": (
         *("suite", "suite_version", "model", "title", "family", "control", "status", "reason"),
-        *("rank_low", "rank_high", "borda"),
+        *("rank_low", "rank_high", "borda", "borda_missing"),
         *(f"{headline}{part}" for headline in HEADLINE_IDS for part in (*_HEADLINE_PARTS, "_beaten_by")),
         *("alignment_residual", "collapse_convergence", "cpd_r2_geometry"),
         *("symmetry", "modality", "parameters", "training_data", "overlaps", "fine_tuned_from", "superseded_by"),
@@ -44,15 +44,16 @@ REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
         *("model", "title", "family", "family_title", "description", "authors", "links", "modality", "symmetry"),
         *("control", "parameters", "training_data", "training_targets", "fine_tuned_from", "superseded_by"),
         *("released", "licence_code", "licence_weights", "note", "checkpoint", "checkpoint_sha256", "adapter_tree"),
-        *("environment", "python", "packages", "device", "hardware", "sandbox", "wall_seconds", "peak_memory_mb"),
-        *("code", "reproduce"),
+        *("environment", "python", "packages", "device", "hardware", "sandbox", "code", "reproduce"),
     ),
     "conformance": ("model", "check", "status", "measured", "tolerance", "detail"),
+    "quality": ("suite", "suite_version", "model", "line"),
+    "costs": ("suite", "suite_version", "model", "dataset", "wall_seconds", "peak_memory_mb", "device", "hardware"),
     "datasets": (
         *("dataset", "version", "title", "description", "structures", "periodic", "labels", "licence", "source"),
         *("overlaps", "left_out", "fingerprint"),
     ),
-    "metrics": ("id", "title", "headline", "direction", "formula", "reading", "pitfalls", "source", "null"),
+    "metrics": ("id", "title", "group", "headline", "direction", "formula", "reading", "pitfalls", "source", "null"),
 }
 
 # Identifiers become file names and fragments of the site.

@@ -104,7 +104,8 @@ function filterRows() {
   let shown = 0;
   for (const body of bodies) {
     for (const row of dataRows(body)) {
-      const text = `${row.dataset.model} ${row.textContent}`.toLowerCase();
+      const facts = [...row.querySelectorAll(".c-model, .facts")].map((cell) => cell.textContent);
+      const text = [row.dataset.model, ...facts].join(" ").toLowerCase();
       const found = words.every((word) => text.includes(word));
       // Filters choose models; the controls are what any choice of models is read against.
       row.hidden = !(found && (body !== models || filters.every((filter) => passes(row, filter))));

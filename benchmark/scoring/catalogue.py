@@ -413,7 +413,7 @@ _FINE_TUNING = (
         "stranger.",
         pitfalls="Only for models that declare what they were fine-tuned from. The strangers are the suite's panel "
         "models of the same family, else of the whole panel, that are not related to the model.",
-        null="Each stranger in the parent's place.",
+        null="Each stranger on each subsample in the parent's place.",
         source="gfre: Goscinski et al. 2021",
     ),
     ScoreDefinition(
@@ -424,7 +424,7 @@ _FINE_TUNING = (
         formula="1 − lfre(parent → model) / mean over strangers u of lfre(u → model), per atom",
         reading="The same with a linear map of its own for every neighbourhood.",
         pitfalls="On a fixed sample of atoms.",
-        null="Each stranger in the parent's place.",
+        null="0: no closer than a stranger.",
         source="lfre: Goscinski et al. 2021",
     ),
     ScoreDefinition(

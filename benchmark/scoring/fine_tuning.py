@@ -40,7 +40,10 @@ def fine_tuning_scores(
     *,
     intervals: bool,
 ) -> list[Score]:
-    """`fine_tuning_bias` of one model on one data set and what is shown beside it; `others` are the strangers."""
+    """`fine_tuning_bias` of one model on one data set and what is shown beside it; `others` are the strangers.
+
+    intervals: with subsamples, and with a null: each stranger on each subsample in the parent's place.
+    """
     fields: dict[str, Any] = {"dataset": child.data.id, "versus": parent.model, "layer": child.layer, "d": child.d}
     atoms: dict[str, Any] = {**fields, "n": int(child.data.offsets[-1])}
     from_parent = comparisons.reconstruction(parent, child)
@@ -62,30 +65,19 @@ def fine_tuning_scores(
         return [missing("fine_tuning_bias", reason, **atoms), *scores]
     stranger = float(np.mean(known))
     bias = 1.0 - from_parent / stranger
-    subsamples = resampled_bias(comparisons, child, parent, others) if intervals else np.empty(0)
+    subsamples, null = np.empty(0), None
+    if intervals:
+        parents = _resampled_reconstruction(comparisons, parent, child)
+        draws = np.array([_resampled_reconstruction(comparisons, other, child) for other in others])
+        subsamples = 1.0 - parents / draws.mean(axis=0)
+        null = null_of("fine_tuning_bias", bias, (1.0 - draws / draws.mean()).ravel(), upper=True)
     return [
-        measured(
-            "fine_tuning_bias",
-            bias,
-            subsamples=subsamples,
-            null=null_of("fine_tuning_bias", bias, [1.0 - value / stranger for value in known]),
-            **atoms,
-        ),
+        measured("fine_tuning_bias", bias, subsamples=subsamples, null=null, **atoms),
         _local_bias(comparisons, child, parent, others, atoms),
         measured("gfre_from_parent", from_parent, **atoms),
         measured("gfre_from_strangers", stranger, **atoms),
         *scores,
     ]
-
-
-def resampled_bias(
-    comparisons: Comparisons, child: ModelFeatures, parent: ModelFeatures, others: Sequence[ModelFeatures]
-) -> FloatArray:
-    """The bias on the suite's subsamples of structures, (subsamples,)."""
-    from_parent = _resampled_reconstruction(comparisons, parent, child)
-    from_others = np.mean([_resampled_reconstruction(comparisons, other, child) for other in others], axis=0)
-    bias: FloatArray = 1.0 - from_parent / from_others
-    return bias
 
 
 def _resampled_reconstruction(comparisons: Comparisons, a: ModelFeatures, b: ModelFeatures) -> FloatArray:
@@ -127,5 +119,4 @@ def _local_bias(
     errors = [error(other) for other in others]
     stranger = float(np.mean(errors))
     bias = 1.0 - error(parent) / stranger if stranger > 0 else float("nan")
-    draws = [1.0 - value / stranger for value in errors] if stranger > 0 else []
-    return measured("fine_tuning_bias_local", bias, null=null_of("fine_tuning_bias_local", bias, draws), **fields)
+    return measured("fine_tuning_bias_local", bias, **fields)

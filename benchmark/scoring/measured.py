@@ -56,20 +56,23 @@ def missing(id: str, reason: str, **fields: Any) -> Score:
     return measured(id, None, reason=reason, **fields)
 
 
-def null_of(id: str, value: float, samples: Sequence[float | None] | FloatArray) -> Null | None:
-    """The null from its draws. p: (1 + draws as good as `value` or better) / (1 + draws).
+def null_of(
+    id: str, value: float, samples: Sequence[float | None] | FloatArray, *, upper: bool | None = None
+) -> Null | None:
+    """The null from its draws. p: (1 + draws at or beyond `value`) / (1 + draws).
 
-    For a score where less is better `quantile95` is the value that 95 % of the draws stay above.
+    Beyond is above if `upper`, and where it is not given towards what is better. In the lower tail `quantile95` is
+    the value that 95 % of the draws stay above.
     """
     draws = np.asarray(array_of(list(samples)))
     draws = draws[np.isfinite(draws)]
     if not draws.size:
         return None
-    lower_is_better = better(id, 0.0, 1.0)
-    as_good = draws <= value if lower_is_better else draws >= value
+    lower = better(id, 0.0, 1.0) if upper is None else not upper
+    beyond = draws <= value if lower else draws >= value
     return Null(
         mean=float(draws.mean()),
-        quantile95=float(np.quantile(draws, 0.05 if lower_is_better else 0.95)),
-        p_value=float((1 + np.count_nonzero(as_good)) / (1 + draws.size)),
+        quantile95=float(np.quantile(draws, 0.05 if lower else 0.95)),
+        p_value=float((1 + np.count_nonzero(beyond)) / (1 + draws.size)),
         permutations=int(draws.size),
     )

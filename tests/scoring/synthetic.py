@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.embedding.features import FeatureSet, LayerArray
-from benchmark.scoring.data import Lineage, ScoringData
+from benchmark.scoring.data import Cache, Lineage, ScoringData, no_cache
 from benchmark.scoring.scorer import Scorer
 from benchmark.suite import Suite
 
@@ -27,12 +27,12 @@ Model = Callable[[FloatArray, FloatArray, np.random.Generator], FloatArray]
 class World:
     """Two data sets of n structures; `inside` has more elements and formulas than `outside`."""
 
-    def __init__(self, n: int = 160, elements: int = 5, seed: int = 0) -> None:
+    def __init__(self, n: int = 120, elements: int = 5, seed: int = 0) -> None:
         self.data: dict[str, ScoringData] = {}
         self.geometry: dict[str, FloatArray] = {}
         for number, name in enumerate(("inside", "outside")):
             rng = np.random.default_rng([seed, number])
-            formulas = rng.integers(0, 4, size=(n // 8, elements)) + np.eye(elements, dtype=int)[0]
+            formulas = rng.integers(0, 4, size=(n // 3, elements)) + np.eye(elements, dtype=int)[0]
             counts = formulas[rng.integers(0, len(formulas), size=n)].astype(float)
             geometry = rng.normal(size=(n, COORDINATES))
             composition = counts / counts.sum(axis=1, keepdims=True)
@@ -58,15 +58,15 @@ class World:
         return FeatureSet(name, dataset, layers, energies, data.offsets)
 
 
-def mixed(width: int, seed: int, composition: float = 1.0, geometry: float = 1.0, strength: float = 0.5) -> Model:
-    """Random tanh features of composition and geometry; models of one seed share their weights."""
+def mixed(width: int, seed: int, geometry: float = 1.0, strength: float = 0.5) -> Model:
+    """Random tanh features of composition and geometry with a little noise; models of one seed are the same."""
 
     def model(c: FloatArray, g: FloatArray, rng: np.random.Generator) -> FloatArray:
         del rng
-        weights = np.random.default_rng(seed)
-        linear = composition * 3.0 * c @ weights.normal(size=(c.shape[1], width))
-        linear = linear + geometry * g @ weights.normal(size=(g.shape[1], width))
-        return np.tanh(strength * linear)
+        own = np.random.default_rng(seed)
+        linear = 3.0 * c @ own.normal(size=(c.shape[1], width))
+        linear = linear + geometry * g @ own.normal(size=(g.shape[1], width))
+        return np.tanh(strength * linear) + 0.2 * np.repeat(own.normal(size=(len(c) // ATOMS, width)), ATOMS, axis=0)
 
     return model
 
@@ -96,16 +96,19 @@ def noise(c: FloatArray, g: FloatArray, rng: np.random.Generator) -> FloatArray:
 MODELS: dict[str, Model] = {
     "reference": mixed(24, 1),
     "panel-a": mixed(24, 2),
-    "panel-b": mixed(20, 3, composition=2.0),
+    "panel-b": mixed(20, 3),
     "panel-c": mixed(28, 4, strength=1.0),
     "composition": composition_only,
     "noise": noise,
-    "descriptor": mixed(12, 5, composition=0.2, geometry=0.2, strength=3.0),
-    "random": mixed(16, 6, composition=1.0, geometry=0.05),
+    "descriptor": mixed(12, 5, geometry=0.15),
+    "random": mixed(16, 6, geometry=0.05),
     "child": linear_image(mixed(24, 2), 8, 24),
     "stranger": mixed(24, 9),
     "twin": mixed(24, 1),
 }
+COLLAPSED: dict[str, Model] = {"inside": mixed(24, 11), "outside": mixed(24, 11, geometry=0.0)}
+"""A model that sees the geometry in distribution and composition alone outside."""
+
 CONTROLS = {"composition": "composition", "noise": "noise", "descriptor": "descriptor", "random": "random"}
 LINEAGE = Lineage(
     parents={"child": "panel-a", "stranger": "panel-a"},
@@ -131,20 +134,21 @@ def suite(**changes: object) -> Suite:
         "k": 10,
         "k_sweep": [5, 10],
         "permutations": 40,
-        "subsamples": 12,
+        "subsamples": 10,
         "seed": 5,
         **changes,
     }
     return Suite.model_validate(fields)
 
 
-def scorer(world: World, models: Mapping[str, Model] = MODELS, **changes: object) -> Scorer:
-    """A scorer over synthetic models; a model that is not in `models` has no features."""
+def scorer(world: World, models: Mapping[str, Model] = MODELS, cache: Cache = no_cache, **changes: object) -> Scorer:
+    """A scorer over synthetic models; one that is in neither `models` nor called "collapsed" has no features."""
     found: dict[tuple[str, str], FeatureSet] = {}
 
     def features(name: str, dataset: str) -> FeatureSet | None:
-        if name in models and (name, dataset) not in found:
-            found[name, dataset] = world.features(name, dataset, models[name])
+        model = COLLAPSED[dataset] if name == "collapsed" else models.get(name)
+        if model is not None and (name, dataset) not in found:
+            found[name, dataset] = world.features(name, dataset, model)
         return found.get((name, dataset))
 
-    return Scorer(suite(**changes), world.data, features, LINEAGE)
+    return Scorer(suite(**changes), world.data, features, LINEAGE, cache)

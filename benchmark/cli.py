@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -215,10 +216,9 @@ def check(
         )
     else:
         for name, found in done.checks.items():
-            table = Table("check", "status", "measured", "tolerance", "detail", title=name, title_justify="left")
-            for each in found:
-                table.add_row(each.id, each.status, _number(each.measured), _number(each.tolerance), each.detail)
-            Console().print(table)
+            columns = ["check", "status", "measured", "tolerance", "detail"]
+            cells = [[each.id, each.status, each.measured, each.tolerance, each.detail] for each in found]
+            _print_table(columns, cells, title=name)
     for name, reason in done.failures.items():
         _say(f"failed: {name}: {reason}")
     if not as_json:
@@ -257,10 +257,8 @@ def compare(
     if as_json:
         print(frame.to_json(orient="records", indent=2))
         return
-    table = Table(*frame.columns)
-    for row in frame.itertuples(index=False):
-        table.add_row(*[_number(cell) if isinstance(cell, float) else str(cell) for cell in row])
-    Console().print(table)
+    cells = frame.astype(object).where(frame.notna(), None)
+    _print_table(list(frame.columns), cells.to_numpy().tolist())
 
 
 @app.command()
@@ -344,10 +342,21 @@ def _list(rows: Sequence[Mapping[str, object]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(list(rows), indent=2))
         return
-    table = Table(*(rows[0] if rows else ["nothing found"]))
+    _print_table(list(rows[0]) if rows else ["nothing found"], [list(row.values()) for row in rows])
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """A table whose first column, the identifier, is never cut."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for index, name in enumerate(columns):
+        table.add_column(name, no_wrap=index == 0, overflow="fold")
     for row in rows:
-        table.add_row(*["" if value is None else str(value) for value in row.values()])
-    Console().print(table)
+        table.add_row(
+            *[_number(cell) if isinstance(cell, float) else str("" if cell is None else cell) for cell in row]
+        )
+    console = Console()
+    # A pipe has no width of its own, and what reads it wants whole lines.
+    Console(width=console.width if console.is_terminal else 200).print(table)
 
 
 def _suite(name: str) -> Suite:
@@ -411,8 +420,8 @@ def _settings(
     )
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+def _number(value: float) -> str:
+    return f"{value:.4g}"
 
 
 def _say(line: str) -> None:

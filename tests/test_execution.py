@@ -1,0 +1,37 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from benchmark.execution import in_processes, in_threads
+
+
+def square(value: int) -> int:
+    if value == 3:
+        raise ValueError("three")
+    return value * value
+
+
+def die_once(path: str) -> str:
+    marker = Path(path)
+    if not marker.exists():
+        marker.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+@pytest.mark.parametrize("run", [in_threads, in_processes])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_task_that_raises_is_an_outcome_and_stops_no_other(run, jobs: int) -> None:  # type: ignore[no-untyped-def]
+    outcomes = {outcome.task: outcome for outcome in run([1, 2, 3, 4], square, jobs)}
+    assert {task: outcome.value for task, outcome in outcomes.items()} == {1: 1, 2: 4, 3: None, 4: 16}
+    assert isinstance(outcomes[3].error, ValueError)
+
+
+def test_a_killed_process_loses_no_task(tmp_path: Path) -> None:
+    tasks = [str(tmp_path / name) for name in ("a", "b")]
+    (tmp_path / "b").write_text("")
+    outcomes = list(in_processes(tasks, die_once, 2))
+    assert sorted(outcome.task for outcome in outcomes) == sorted(tasks)
+    assert [outcome.value for outcome in outcomes] == ["alive", "alive"]

@@ -1,0 +1,97 @@
+"""Nulls and subsamples equal the metric computed again from the start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark.metrics import (
+    METRICS,
+    Representation,
+    calibrate,
+    calibrate_many,
+    half_subsets,
+    scaled_k,
+    subsample_values,
+)
+
+SIMILARITIES = ("cknna", "mutual_knn", "cka", "dcor")
+
+
+def related(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=(n, 5))
+    return a, np.tanh(a[:, :3]) + 0.5 * rng.normal(size=(n, 3))
+
+
+def score(metric_id, a, b, k):
+    options = {"k": k} if metric_id in ("cknna", "mutual_knn", "information_imbalance") else {}
+    return METRICS[metric_id].compute(a, b, **options)
+
+
+@pytest.mark.parametrize("metric_id", SIMILARITIES)
+def test_null_samples_are_scores_of_permuted_rows(metric_id):
+    a, b = related()
+    null = calibrate(metric_id, a, b, permutations=20, seed=3, k=7)
+    rng = np.random.default_rng(3)
+    expected = [score(metric_id, a, b[rng.permutation(60)], 7) for _ in range(20)]
+    assert null.samples == pytest.approx(expected, abs=1e-11)
+    assert null.value == pytest.approx(score(metric_id, a, b, 7), abs=1e-11)
+
+
+@pytest.mark.parametrize("metric_id", [*SIMILARITIES, "information_imbalance"])
+def test_subsample_values_are_scores_of_the_subsample_alone(metric_id):
+    a, b = related()
+    subsets = half_subsets(60, subsets=6)
+    values = subsample_values(metric_id, a, b, subsets, k=7)
+    expected = [score(metric_id, a[rows], b[rows], scaled_k(7, 30, 60)) for rows in subsets]
+    assert values == pytest.approx(expected, abs=1e-11)
+
+
+@pytest.mark.parametrize("metric_id", SIMILARITIES)
+def test_many_sources_at_once_are_single_calls(metric_id):
+    a, b = related()
+    sources = [Representation(x) for x in (a, b, -a)]
+    target = Representation(b)
+    together = calibrate_many(metric_id, sources, target, permutations=15, k=5)
+    for source, null in zip(sources, together, strict=True):
+        alone = calibrate(metric_id, source, target, permutations=15, k=5)
+        assert null.samples == pytest.approx(alone.samples, abs=1e-14)
+        assert (null.value, null.p_value) == (alone.value, alone.p_value)
+    assert calibrate_many(metric_id, [], target) == []
+
+
+@pytest.mark.parametrize("metric_id", SIMILARITIES)
+def test_unrelated_features_are_at_the_null_and_related_ones_above(metric_id):
+    a, b = related(200)
+    noise = np.random.default_rng(5).normal(size=(200, 4))
+    chance, real = calibrate(metric_id, a, noise, k=10), calibrate(metric_id, a, b, k=10)
+    assert chance.p_value > 0.01
+    assert abs(chance.calibrated) < 0.1
+    assert real.p_value == pytest.approx(1 / 201)
+    assert real.calibrated > 0.05
+    assert calibrate(metric_id, a, a, k=10).calibrated == pytest.approx(1, abs=1e-10)
+
+
+def test_subsets_are_halves_without_repeats_and_reproducible():
+    subsets = half_subsets(61, subsets=50, seed=1)
+    assert len(subsets) == 50
+    assert all(rows.size == 30 and np.unique(rows).size == 30 for rows in subsets)
+    assert all((x == y).all() for x, y in zip(subsets, half_subsets(61, subsets=50, seed=1), strict=True))
+    assert [scaled_k(k, 50, 100) for k in (1, 2, 10, 25)] == [1, 1, 5, 12]
+
+
+@pytest.mark.parametrize(
+    ("subset", "says"),
+    [([0, 1, 1, 2, 3], "distinct rows"), ([0, 1, 60, 3], "from 0 to 59"), ([0, 1], "at least 4"), ([0.5], "integer")],
+)
+def test_wrong_subsets_are_refused(subset, says):
+    with pytest.raises(ValueError, match=rf"subsets\[0\].*{says}"):
+        subsample_values("cka", *related(), [subset])
+
+
+def test_unknown_metrics_are_refused():
+    with pytest.raises(ValueError, match="metric_id: expected one of cknna, mutual_knn, cka, dcor, found 'cca'"):
+        calibrate("cca", *related())
+    with pytest.raises(ValueError, match="information_imbalance, found 'cca'"):
+        subsample_values("cca", *related(), [np.arange(10)])

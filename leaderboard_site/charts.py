@@ -74,21 +74,20 @@ def interval_bar(cell: Cell, scale: Scale, identity: str) -> Markup:
     """Interval, value and null tick of one cell over the column's axis and control marks."""
     if cell.value is None:
         return Markup("")
+    # Heights and radii are in the style sheet, which keeps a table of hundreds of bars small.
     parts = [f'<use href="#{identity}"/>']
     threshold = cell.null_quantile95 if cell.null_quantile95 is not None else cell.null_mean
     if threshold is not None and scale.holds(threshold):
-        x = scale.percent(threshold)
-        parts.append(f'<line class="null-mark" x1="{x}%" x2="{x}%" y1="2" y2="16"/>')
+        parts.append(f'<rect class="null-mark" x="{scale.percent(threshold)}%"/>')
     if cell.low is not None and cell.high is not None and cell.high >= scale.low and cell.low <= scale.high:
-        parts.append(
-            f'<line class="interval" x1="{scale.percent(cell.low)}%" x2="{scale.percent(cell.high)}%" y1="9" y2="9"/>'
-        )
+        low, high = scale.percent(cell.low), scale.percent(cell.high)
+        parts.append(f'<rect class="interval" x="{low}%" width="{high - low:.1f}%"/>')
     x = scale.percent(cell.value)
     if scale.holds(cell.value):
-        parts.append(f'<circle class="value-mark" cx="{x}%" cy="9" r="3.5"/>')
+        parts.append(f'<circle class="value-mark" cx="{x}%"/>')
     else:  # off the axis: an open mark at the edge
-        parts.append(f'<circle class="value-mark off-axis" cx="{min(max(x, 3), 97)}%" cy="9" r="3"/>')
-    return Markup(f'<svg class="bar" width="100%" height="18" aria-hidden="true">{"".join(parts)}</svg>')
+        parts.append(f'<circle class="value-mark off-axis" cx="{min(max(x, 3), 97)}%"/>')
+    return Markup(f'<svg class="bar" aria-hidden="true">{"".join(parts)}</svg>')
 
 
 def axis(scale: Scale) -> Markup:

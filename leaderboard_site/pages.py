@@ -152,6 +152,7 @@ def _overall_page(site: Site, board: Board) -> tuple[str, str]:
         board=board,
         scales=_scales(board),
         columns=OPTIONAL_COLUMNS,
+        labels={headline.page: f"{headline.title} {headline.arrow}" for headline in HEADLINES},
         filters=filters,
         counts=_counts(site, board),
     )

@@ -18,6 +18,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return text.replace("-", MINUS)
 
 
+def exact(value: float | None) -> str:
+    """Ten significant digits, for sorting and for the CSV of a view."""
+    return "" if value is None else f"{value:.10g}"
+
+
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
     """`0.55 to 0.69`, or nothing where there is no interval."""
     return "" if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"

@@ -23,9 +23,15 @@ const columnBoxes = [...board.querySelectorAll('input[name="columns"]')];
 
 // Sorting ---------------------------------------------------------------------------------------
 
+// A cell's number is in its attribute; a fact is its own text.
+function valueOf(cell) {
+  if (cell.dataset.value !== undefined) return cell.dataset.value;
+  return cell.matches(".facts:not(.empty)") ? cell.textContent.trim() : "";
+}
+
 function sortKey(row, index) {
-  const value = row.cells[index].dataset.value;
-  if (value === undefined || value === "") return null;
+  const value = valueOf(row.cells[index]);
+  if (value === "") return null;
   const number = Number(value);
   return Number.isNaN(number) ? value.toLowerCase() : number;
 }
@@ -176,8 +182,9 @@ function viewAsCsv() {
   lines.push(["id", ...columns.flatMap((column) => (ranged.has(column) ? [column.name, `${column.name}_low`, `${column.name}_high`] : [column.name]))]);
   for (const row of rows) {
     const cells = columns.flatMap((column) => {
-      const { value = "", low = "", high = "" } = row.cells[column.index].dataset;
-      return ranged.has(column) ? [value, low, high] : [value];
+      const cell = row.cells[column.index];
+      const { low = "", high = "" } = cell.dataset;
+      return ranged.has(column) ? [valueOf(cell), low, high] : [valueOf(cell)];
     });
     lines.push([row.dataset.model, ...cells]);
   }

@@ -168,7 +168,9 @@ def test_nonsense_in_the_address_is_ignored(page: playwright_api.Page, site: Pat
 
 
 def test_the_csv_of_the_view_is_the_table(page: playwright_api.Page, site: Path) -> None:
-    page.goto((site / "index.html").as_uri() + "?sort=cpd:descending&q=borealis&hide=fine-tuning,training")
+    page.goto(
+        (site / "index.html").as_uri() + "?sort=cpd:descending&q=borealis&hide=fine-tuning,training&show=symmetry"
+    )
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV of this view").click()
     text = Path(download.value.path()).read_text(encoding="utf-8")
@@ -181,7 +183,9 @@ def test_the_csv_of_the_view_is_the_table(page: playwright_api.Page, site: Path)
     for row in rows:
         for column in ("cpd", "cpd_low", "cpd_high", "alignment", "collapse_information", "borda", "parameters"):
             expected = table[row["id"]][column]
-            assert (float(row[column]) if row[column] else None) == (float(expected) if expected else None)
+            assert bool(row[column]) == bool(expected)
+            assert not expected or float(row[column]) == pytest.approx(float(expected), rel=1e-9)
+        assert row["symmetry"] == table[row["id"]]["symmetry"]
 
 
 def test_a_title_that_looks_like_a_formula_is_saved_as_text(

@@ -27,9 +27,9 @@ def test_ticks_are_round_and_on_the_axis() -> None:
 
 def test_a_bar_places_value_interval_and_null_by_their_share_of_the_axis() -> None:
     bar = str(interval_bar(cell(0.5, 0.25, 0.75, 0.1), Scale(0, 1), "marks"))
-    assert 'class="interval" x1="25.0%" x2="75.0%"' in bar
+    assert 'class="interval" x="25.0%" width="50.0%"' in bar
     assert 'cx="50.0%"' in bar
-    assert 'class="null-mark" x1="10.0%"' in bar
+    assert 'class="null-mark" x="10.0%"' in bar
 
 
 def test_a_value_off_the_axis_is_drawn_open_at_its_edge() -> None:

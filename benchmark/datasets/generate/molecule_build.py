@@ -141,7 +141,7 @@ def readme(dataset: Dataset, chosen: Selection) -> str:
     """The data card for readers: the template beside this module, filled with what was counted."""
     labels = dataset.labels()
     card = dataset.card
-    left_out = [f"| {reason} | {count} |" for reason, count in card.left_out.items()]
+    left_out = [f"| {reason} | {count} |" for reason, count in card.left_out.items()] or ["| none | 0 |"]
     columns = [
         f"| `{name}` | {label.unit} | {label.description} | {labels[name].min():.3f} to {labels[name].max():.3f} |"
         for name, label in card.labels.items()

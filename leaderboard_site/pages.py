@@ -134,7 +134,7 @@ def _pages(site: Site) -> Iterator[tuple[str, str]]:
         yield from _map_pages(site, board)
     for name in site.models:
         yield _model_page(site, name)
-    yield site.render("methods.html", "methods.html", board=site.boards[0], rows=_methods_order(site))
+    yield site.render("methods.html", "methods.html", board=site.boards[0], groups=_groups(site))
     yield site.render("datasets.html", "datasets.html", board=site.boards[0], rows=site.tables["datasets"])
     yield site.render("downloads.html", "downloads.html", board=site.boards[0], downloads=_downloads(site))
 
@@ -332,12 +332,23 @@ def _standing(site: Site, board: Board, entry: Entry) -> Standing:
     )
 
 
-def _methods_order(site: Site) -> list[Row]:
-    """Headline scores in the order of the board, then the rest as the catalogue has them."""
-    order = {headline.id: index for index, headline in enumerate(HEADLINES)}
-    rows = list(enumerate(site.tables["metrics"]))
-    rows.sort(key=lambda item: (not item[1].flag("headline"), order.get(item[1].text("id"), len(order)), item[0]))
-    return [row for _, row in rows]
+@dataclass(frozen=True)
+class MetricGroup:
+    """Scores that belong together, the headline score first."""
+
+    title: str
+    rows: list[Row]
+
+
+def _groups(site: Site) -> list[MetricGroup]:
+    """The catalogue by group, both in its order."""
+    groups: dict[str, list[Row]] = {}
+    for row in site.tables["metrics"]:
+        groups.setdefault(row.text("group"), []).append(row)
+    return [
+        MetricGroup(name.replace("_", " ").capitalize(), sorted(rows, key=lambda row: not row.flag("headline")))
+        for name, rows in groups.items()
+    ]
 
 
 def _downloads(site: Site) -> list[tuple[str, str, int, list[tuple[str, int]]]]:

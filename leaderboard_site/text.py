@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 MINUS = "\u2212"
@@ -50,6 +51,18 @@ def count(value: float | None) -> str:
         if value >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value:.0f}"
+
+
+_ARXIV = re.compile(r"(arXiv:\d{4}\.\d{4,5})")
+
+
+def citations(source: str) -> list[tuple[str, str | None]]:
+    """The parts of a source line, with an address where a part is an arXiv id."""
+    parts = [part for part in _ARXIV.split(source) if part]
+    return [
+        (part, f"https://arxiv.org/abs/{part.removeprefix('arXiv:')}" if _ARXIV.fullmatch(part) else None)
+        for part in parts
+    ]
 
 
 def safe_link(url: str) -> str | None:

@@ -107,6 +107,14 @@ def test_parameters_are_counted_in_readable_units() -> None:
     assert [text.count(value) for value in (842_440, 25_100_000, 12, None)] == ["842 k", "25.1 M", "12", "–"]
 
 
+def test_arxiv_ids_are_linked_within_a_source_line() -> None:
+    parts = text.citations("arXiv:2405.07987, calibration by others")
+    assert parts == [
+        ("arXiv:2405.07987", "https://arxiv.org/abs/2405.07987"),
+        (", calibration by others", None),
+    ]
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -37,7 +37,7 @@ from benchmark.files import content_key, write_json
 from benchmark.results.records import ConformanceCheck
 from benchmark.submission import Entry
 
-CONFORMANCE_VERSION = 1
+CONFORMANCE_VERSION = 2
 # Largest differences, in units of the layer's spread. Models compute in float32: their sums depend on
 # the order of the terms, which permuting, moving and batching change.
 SAME_CALL = 1e-5
@@ -256,32 +256,32 @@ class Judge:
             before = self.measured.parts["together"].layers[name].values
             after = self.measured.parts["perturbed"].layers[name].values
             changes.append((float(np.abs(before - after).max()) / self.scales[name], f"layer {name}"))
-        return self._large("sensitivity", changes, f"with weights perturbed by {PERTURBATION:.0%}")
+        return self._large("sensitivity", changes, f"smallest change with weights perturbed by {PERTURBATION:.0%}")
 
     def _distinct(self) -> ConformanceCheck:
         """Structures of different composition must not embed alike."""
         pooled, ids = self._pooled("together"), self.probes.structures.ids
         pairs = [(a, b) for a in range(self.probes.count) for b in range(a)]
         changes = [(self._distance(pooled[a], pooled[b]), f"{ids[b]} and {ids[a]}") for a, b in pairs]
-        return self._large("distinct", changes, "between different structures")
+        return self._large("distinct", changes, "smallest difference between two structures")
 
     def _geometry(self) -> ConformanceCheck:
-        """A strained copy must embed differently; a control may be blind to geometry."""
+        """Strain must change the features of at least one structure; a control may be blind to geometry."""
         copies = self.probes.variants.get("strained", {})
         if not copies:
             return ConformanceCheck(id="geometry", status="skipped", detail="nothing to compare")
         before, after = self._pooled("together"), self._pooled("transformed")
         ids = self.probes.structures.ids
         changes = [(self._distance(before[index], after[copy]), ids[index]) for index, copy in copies.items()]
-        return self._large("geometry", changes, "under strain", only_reported=self.model.control is not None)
+        return self._large("geometry", [max(changes)], "largest change under strain", self.model.control is not None)
 
     def _large(
-        self, id: str, changes: Sequence[Difference], when: str, only_reported: bool = False
+        self, id: str, changes: Sequence[Difference], what: str, only_reported: bool = False
     ) -> ConformanceCheck:
-        """A check that passes when the smallest difference exceeds DIFFERENT."""
+        """A check that passes when the smallest of `changes` exceeds DIFFERENT."""
         smallest = min(changes)
         status: Status = "passed" if smallest[0] > DIFFERENT else "reported" if only_reported else "failed"
-        detail = f"smallest difference {when} {smallest[0]:.2g} of the spread ({smallest[1]})"
+        detail = f"{what} {smallest[0]:.2g} of the spread ({smallest[1]})"
         return ConformanceCheck(id=id, status=status, measured=smallest[0], tolerance=DIFFERENT, detail=detail)
 
     def _pooled(self, step: str) -> dict[int, NDArray[np.float64]]:

@@ -195,6 +195,14 @@ class TestSelection:
         assert list(chosen.formulas) == [entry for entry in many if entry not in ("C", "CCC")]
         assert chosen.left_out == {"no conformer found": 1, "same molecule as another": 1, TOO_FEW: 5}
 
+    def test_labelling_reaches_every_formula_before_it_completes_one(self) -> None:
+        from benchmark.datasets.generate.molecule_build import FIRST_SHARE, labelling_order, planned_smiles
+
+        plan = [{"formula": name, "smiles": [f"{name}{i}" for i in range(30)]} for name in "AB"]
+        order = labelling_order(plan)
+        assert order[FIRST_SHARE] == "B0"
+        assert sorted(order) == sorted(planned_smiles(plan))
+
     def test_ids_do_not_depend_on_what_is_labelled(self) -> None:
         from benchmark.datasets.generate.molecule_build import stable_ids
 

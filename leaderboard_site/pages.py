@@ -219,7 +219,9 @@ def _companions(site: Site, board: Board, headline: Headline) -> list[Companion]
         if name in shown and board.owns(row) and row.text("layer") in ("", "backbone") and row.text("value"):
             key = (order[name], row.text("dataset"), row.text("target"))
             column = columns.setdefault(key, Companion(site.metrics[name], key[1], key[2], {}))
-            column.rows.setdefault(row.text("model"), row)
+            # A sweep over k repeats a score; the suite's own k is the one that is published.
+            if row.text("model") not in column.rows or row.integer("k") == board.suite.integer("k"):
+                column.rows[row.text("model")] = row
     return [columns[key] for key in sorted(columns)]
 
 
@@ -320,7 +322,7 @@ def _standing(site: Site, board: Board, entry: Entry) -> Standing:
     return Standing(
         board=board,
         entry=entry,
-        scores=[row for row in site.tables["scores"] if board.owns(row) and row.text("model") == entry.model],
+        scores=_scores_of(site, board, entry.model),
         layers=[row for row in site.tables["layers"] if board.owns(row) and row.text("model") == entry.model],
         nearest=by_closeness[:shown],
         farthest=by_closeness[::-1][:shown],
@@ -330,6 +332,18 @@ def _standing(site: Site, board: Board, entry: Entry) -> Standing:
         ],
         costs=[row for row in site.tables["costs"] if board.owns(row) and row.text("model") == entry.model],
     )
+
+
+def _scores_of(site: Site, board: Board, model: str) -> list[Row]:
+    """A model's scores in the catalogue's order, then by data set, target and k."""
+    order = {name: index for index, name in enumerate(site.metrics)}
+
+    def key(row: Row) -> tuple[int, str, str, str, int]:
+        place = order.get(row.text("score"), len(order))
+        return (place, row.text("score"), row.text("dataset"), row.text("target"), row.integer("k") or 0)
+
+    rows = [row for row in site.tables["scores"] if board.owns(row) and row.text("model") == model]
+    return sorted(rows, key=key)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ DASH = "\u2013"
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Fixed digits with a true minus sign; an en dash where there is no value."""
+    """Fixed digits with a true minus sign, powers of ten from a thousand on; an en dash where there is no value."""
     if value is None:
         return DASH
+    if abs(value) >= 1000:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
     text = f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("-")

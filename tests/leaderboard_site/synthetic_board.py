@@ -81,7 +81,7 @@ def write_results(results: Path) -> Path:
                 "model": name,
                 "dataset": CRYSTALS,
                 "wall_seconds": 41.5,
-                "peak_memory_mb": 1310,
+                "peak_memory_mb": 1310.4,
                 "device": "cpu",
                 "hardware": "2 cores",
             }

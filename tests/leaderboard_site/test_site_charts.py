@@ -93,7 +93,8 @@ def test_the_tree_has_a_branch_for_each_merge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0.125, "0.12"), (-0.5, "−0.50"), (-0.001, "0.00"), (None, "–"), (12.0, "12.00")]
+    ("value", "shown"),
+    [(0.125, "0.12"), (-0.5, "−0.50"), (-0.001, "0.00"), (None, "–"), (12.0, "12.00"), (-28031764.4, "−2.8e7")],
 )
 def test_numbers_have_a_true_minus_and_no_negative_zero(value: float | None, shown: str) -> None:
     assert text.number(value) == shown

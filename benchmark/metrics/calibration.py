@@ -191,9 +191,13 @@ def _matrix_null(
     found = [_correlation(first, second) for first in firsts]
     norms = np.array([norm if norm > 0 else np.nan for _, norm in found])
     rows, columns = np.triu_indices(n, 1)
-    uppers = np.stack([first[rows, columns] for first in firsts])
+    uppers = [first[rows, columns] for first in firsts]
     flat = second.ravel()
-    samples = np.stack([uppers @ flat[order[rows] * n + order[columns]] for order in orders], axis=1)
+    samples = np.empty((len(firsts), len(orders)))
+    for i, order in enumerate(orders):
+        permuted = flat[order[rows] * n + order[columns]]
+        # one dot product each, not a matrix product, whose last bits depend on how many there are
+        samples[:, i] = [upper @ permuted for upper in uppers]
     samples *= 2.0 / norms[:, None]
     return [(value, row) for (value, _), row in zip(found, samples, strict=True)]
 

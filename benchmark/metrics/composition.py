@@ -16,6 +16,9 @@ STRUCTURES_A_COLUMN = 20
 """With fewer training structures a varying composition column, `"auto"` projects by ridge."""
 DEAD = 1e-8
 """Columns whose standard deviation is below this share of the largest are dropped."""
+EXPLAINED = 1e-3
+"""A column of which the fit on composition leaves less than this share of its own standard deviation is composition:
+what is left is the ridge penalty or the rounding of single precision, and standardising it would make noise of it."""
 
 
 @dataclass(frozen=True, eq=False)

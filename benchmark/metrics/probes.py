@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .composition import DEAD, Projection, composition_projection
+from .composition import DEAD, EXPLAINED, Projection, composition_projection
 from .ridge import RidgePath, grouped_folds, r_squared, ridge_predictions
 from .validation import (
     FloatArray,
@@ -252,7 +252,7 @@ def residual_fold(
     part_train, part_test = fit.predict(C[train]), fit.predict(C[test])
     x_train, x_test = H[train] - part_train[:, :d], H[test] - part_test[:, :d]
     spread = x_train.std(axis=0)
-    alive = spread > DEAD * float(H[train].std(axis=0).max(initial=0.0))
+    alive = spread > EXPLAINED * H[train].std(axis=0)
     mean = x_train[:, alive].mean(axis=0)
     x_train, x_test = (x_train[:, alive] - mean) / spread[alive], (x_test[:, alive] - mean) / spread[alive]
     if n_components is not None and alive.any():

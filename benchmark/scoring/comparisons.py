@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmark.metrics import (
+    NullDistribution,
     Representation,
-    calibrate,
     distance_correlation,
     global_reconstruction_error,
     id_correlation,
     subsample_values,
 )
-from benchmark.metrics.calibration import Resampled, Similarity
+from benchmark.metrics.calibration import Resampled, Similarity, calibrate_many
 from benchmark.results.records import Null
 from benchmark.scoring.data import Cache, FloatArray, ModelFeatures, array_of, derived_seed, number, numbers
 from benchmark.suite import Suite
@@ -53,24 +55,45 @@ class Comparisons:
         self, metric: Similarity, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False, k: int | None = None
     ) -> Agreement | None:
         """A symmetric similarity with its null; `k` neighbours, the suite's where not given."""
-        views = _views(a, b, residual)
-        inputs = {
-            **_pair(metric, a, b, residual),
-            "permutations": self.suite.permutations,
-            "seed": derived_seed(self.suite.seed, "permutations", a.data.id),
-        }
+        return self.agreements(metric, [a], b, residual=residual, k=k)[0]
+
+    def agreements(
+        self,
+        metric: Similarity,
+        models: Sequence[ModelFeatures],
+        b: ModelFeatures,
+        *,
+        residual: bool = False,
+        k: int | None = None,
+    ) -> list[Agreement | None]:
+        """`agreement` of each of `models` with b, whose rows are permuted once for all that are not known yet."""
         neighbours = k or self.suite.k
-        if metric in ("cknna", "mutual_knn"):
-            inputs["k"] = neighbours
-        if views is None or neighbours >= a.n:
-            return None
+        sampling: dict[str, Any] = {
+            "permutations": self.suite.permutations,
+            "seed": derived_seed(self.suite.seed, "permutations", b.data.id),
+        }
+        of_neighbours = {"k": neighbours} if metric in ("cknna", "mutual_knn") else {}
+        views = {model.model: _views(model, b, residual) for model in models}
+        defined = {name: view for name, view in views.items() if view is not None and neighbours < b.n}
 
-        def compute() -> dict[str, float | None]:
-            found = calibrate(metric, *views, permutations=inputs["permutations"], seed=inputs["seed"], k=neighbours)
-            fields = {"value": found.value, "mean": found.mean, "quantile95": found.quantile95}
-            return {name: number(value) for name, value in {**fields, "p_value": found.p_value}.items()}
+        @functools.cache
+        def batch() -> dict[str, dict[str, float | None]]:
+            sources = [view[0] for view in defined.values()]
+            target = next(iter(defined.values()))[1]
+            nulls = calibrate_many(metric, sources, target, k=neighbours, **sampling)
+            return {name: _json(null) for name, null in zip(defined, nulls, strict=True)}
 
-        return _agreement(self.cache("agreement", inputs, compute), self.suite.permutations)
+        found: list[Agreement | None] = []
+        for model in models:
+            name = model.model
+            if name not in defined:
+                found.append(None)
+                continue
+            inputs = {**_pair(metric, model, b, residual), **sampling, **of_neighbours}
+            # `batch` is made on the first unknown pair; with all pairs known it is never called
+            product = self.cache("agreement", inputs, functools.partial(_entry, batch, name))
+            found.append(_agreement(product, self.suite.permutations))
+        return found
 
     def resampled(self, metric: Resampled, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False) -> FloatArray:
         """A similarity on the suite's subsamples, (subsamples,); the information imbalance goes a -> b at k = 1."""
@@ -140,6 +163,15 @@ def _views(a: ModelFeatures, b: ModelFeatures, residual: bool) -> tuple[Represen
 
 def _pair(metric: str, a: ModelFeatures, b: ModelFeatures, residual: bool) -> dict[str, Any]:
     return {"metric": metric, "a": a.key, "b": b.key, "residual": residual}
+
+
+def _entry(batch: Callable[[], dict[str, Any]], name: str) -> Any:
+    return batch()[name]
+
+
+def _json(null: NullDistribution) -> dict[str, float | None]:
+    fields = {"value": null.value, "mean": null.mean, "quantile95": null.quantile95, "p_value": null.p_value}
+    return {name: number(value) for name, value in fields.items()}
 
 
 def _agreement(found: dict[str, float | None], permutations: int) -> Agreement | None:

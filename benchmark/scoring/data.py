@@ -19,7 +19,7 @@ from benchmark.datasets.store import Dataset
 from benchmark.embedding.features import FeatureSet
 from benchmark.files import content_key, sha256_of_bytes
 from benchmark.metrics import Representation, half_subsets
-from benchmark.metrics.composition import composition_projection
+from benchmark.metrics.composition import EXPLAINED, composition_projection
 from benchmark.submission import Entry
 
 FloatArray = NDArray[np.float64]
@@ -29,8 +29,6 @@ Cache = Callable[[str, Mapping[str, Any], Callable[[], Any]], Any]
 
 DEAD_COLUMN = 1e-8
 """Columns whose standard deviation is below this share of the largest carry rounding noise only."""
-EXPLAINED = 1e-3
-"""Columns with a smaller share of their standard deviation left after the fit on composition are composition."""
 
 
 def no_cache(kind: str, inputs: Mapping[str, Any], compute: Callable[[], Any]) -> Any:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from benchmark.metrics.calibration import Similarity
 from benchmark.results.records import PairValue
 from benchmark.scoring.alignment import NO_RESIDUAL, SYMMETRIC
 from benchmark.scoring.catalogue import RESIDUAL_SUFFIX
 from benchmark.scoring.comparisons import Agreement, Comparisons
 from benchmark.scoring.data import ModelFeatures
 from benchmark.scoring.measured import spread
+from benchmark.suite import Suite
 
 NOT_DEFINED = "not defined for these features"
 
 
-def pair_values(comparisons: Comparisons, a: ModelFeatures, b: ModelFeatures) -> list[PairValue]:
-    """Symmetric similarities once, directed ones as a -> b and b -> a.
+def in_order(suite: Suite, a: ModelFeatures, b: ModelFeatures) -> tuple[ModelFeatures, ModelFeatures]:
+    """The two models in the one order in which a pair is measured: the suite's reference last, then by name, falling.
 
-    The models are put in one order first (the suite's reference last, else by name): CKNNA changes its third digit
-    when its arguments are swapped, and a pair has one value.
+    CKNNA changes its third digit when its arguments are swapped, and permuting the rows of the one or of the other
+    draws different nulls; a pair has one value.
     """
-    a, b = sorted((a, b), key=lambda m: (m.model == comparisons.suite.reference, m.model))
+    first, second = sorted((a, b), key=lambda m: (m.model != suite.reference, m.model), reverse=True)
+    return first, second
+
+
+def pair_values(comparisons: Comparisons, a: ModelFeatures, b: ModelFeatures) -> list[PairValue]:
+    """Symmetric similarities once, directed ones as a -> b and b -> a."""
+    a, b = in_order(comparisons.suite, a, b)
     rows = [_symmetric(comparisons, metric, a, b, residual=False) for metric in SYMMETRIC]
     rows.append(_symmetric(comparisons, "cknna", a, b, residual=True))
     for first, second in ((a, b), (b, a)):
@@ -30,7 +39,20 @@ def pair_values(comparisons: Comparisons, a: ModelFeatures, b: ModelFeatures) ->
     return rows
 
 
-def _symmetric(comparisons: Comparisons, metric: Any, a: ModelFeatures, b: ModelFeatures, residual: bool) -> PairValue:
+def prepare_pairs(comparisons: Comparisons, model: ModelFeatures, others: Sequence[ModelFeatures]) -> None:
+    """Compare `model` with all `others` that come before it in a pair's order at once, which is several times quicker.
+
+    Only what `pair_values` will find remembered: the numbers are the same to the bit.
+    """
+    before = [other for other in others if in_order(comparisons.suite, other, model)[1] is model]
+    for metric in SYMMETRIC:
+        comparisons.agreements(metric, before, model)
+    comparisons.agreements("cknna", before, model, residual=True)
+
+
+def _symmetric(
+    comparisons: Comparisons, metric: Similarity, a: ModelFeatures, b: ModelFeatures, *, residual: bool
+) -> PairValue:
     found: Agreement | None = comparisons.agreement(metric, a, b, residual=residual)
     id = metric + (RESIDUAL_SUFFIX if residual else "")
     k = comparisons.suite.k if metric in ("cknna", "mutual_knn") else None

@@ -106,6 +106,7 @@ def _probe(
     whole = cpd_many(model.matrix, data.composition, labels, **settings)
     subsets = data.subsets(suite.subsamples, suite.seed) if resampled else []
     parts = cpd_subsample(model.matrix, data.composition, labels, subsets=subsets, **settings) if resampled else None
+    isomers = resampled and data.id == suite.probe.dataset
     results = []
     for column, result in enumerate(whole):
         shuffled: Sequence[float] | FloatArray = []
@@ -120,7 +121,7 @@ def _probe(
                 "subsamples": {id: numbers(getattr(parts, id)[:, column]) if parts else [] for id in R2},
                 "shuffled": numbers(shuffled),
                 "isomers": _isomer_order(suite, data, labels[:, column], result.partial_prediction)
-                if resampled
+                if isomers
                 else None,
                 "projection": result.projection,
             }
@@ -128,8 +129,8 @@ def _probe(
     return results
 
 
-def probe_scores(model: ModelFeatures, probes: Mapping[str, ProbeResult]) -> list[Score]:
-    """R^2s, selectivity and isomer order of every probed target of one data set."""
+def probe_scores(suite: Suite, model: ModelFeatures, probes: Mapping[str, ProbeResult]) -> list[Score]:
+    """R^2s and selectivity of every probed target of one data set, and isomer order on the suite's probe data set."""
     scores = []
     for target, found in probes.items():
         fields: dict[str, Any] = {
@@ -148,6 +149,7 @@ def probe_scores(model: ModelFeatures, probes: Mapping[str, ProbeResult]) -> lis
             mean = float(np.nanmean(shuffled))
             subsamples = found.subsamples("r2_partial") - mean
             scores.append(measured("selectivity", partial - mean, subsamples=subsamples, **fields))
+        if model.data.id == suite.probe.dataset and shuffled.size:
             scores.append(_isomer_score(found.found["isomers"], fields))
     return scores
 

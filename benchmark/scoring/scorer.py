@@ -7,7 +7,7 @@ who else was submitted.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmark.embedding.features import FeatureSet
@@ -26,7 +26,7 @@ from benchmark.scoring.comparisons import Comparisons
 from benchmark.scoring.data import Cache, Lineage, ModelFeatures, ScoringData, no_cache
 from benchmark.scoring.fine_tuning import NOT_FINE_TUNED, fine_tuning_scores, strangers
 from benchmark.scoring.measured import missing
-from benchmark.scoring.pairs import pair_values
+from benchmark.scoring.pairs import pair_values, prepare_pairs
 from benchmark.scoring.probes import COMPONENTS, ProbeResult, cpd_score, narrow_scores, probe, probe_scores
 from benchmark.scoring.representation import energy_score, representation_scores
 from benchmark.suite import Suite
@@ -81,10 +81,19 @@ class Scorer:
 
     def pair_values(self, a: str, b: str, dataset: str) -> list[PairValue]:
         """Similarities of two models on one data set; none where one of them has no features there."""
-        try:
-            return pair_values(self._comparisons, self._view(a, dataset), self._view(b, dataset))
-        except Unavailable:
-            return []
+        return self.pairs(a, [b], dataset)
+
+    def pairs(self, model: str, others: Sequence[str], dataset: str) -> list[PairValue]:
+        """`pair_values` of `model` with each of `others`: the same numbers, quicker than one by one."""
+        views = []
+        for name in (model, *others):
+            try:
+                views.append(self._view(name, dataset))
+            except Unavailable:
+                if name == model:
+                    return []
+        prepare_pairs(self._comparisons, views[0], views[1:])
+        return [row for other in views[1:] for row in pair_values(self._comparisons, views[0], other)]
 
     def layer_scores(self, model: str) -> list[Score]:
         """Dimension, rank, composition's share and r2_partial of every stored invariant layer but the suite's.
@@ -100,7 +109,7 @@ class Scorer:
                 view = self._view(model, dataset, layer)
                 scores += representation_scores(self.suite, self._remember, view, intervals=False)
                 probes = probe(self.suite, self._remember, view, resampled=False)
-                scores += [s for s in probe_scores(view, probes) if s.id == "r2_partial"]
+                scores += [s for s in probe_scores(self.suite, view, probes) if s.id == "r2_partial"]
         return scores
 
     def quality(self, model: str) -> list[str]:
@@ -192,7 +201,7 @@ class Scorer:
             scores.append(missing("cpd", str(error), dataset=dataset, layer=self.suite.layer))
         for name in self.suite.datasets():
             try:
-                scores += probe_scores(self._view(model, name), self._probes(model, name))
+                scores += probe_scores(self.suite, self._view(model, name), self._probes(model, name))
             except Unavailable:
                 continue
         return scores

@@ -131,19 +131,15 @@ def test_a_model_without_features_gets_reasons(scored: Scores) -> None:
     assert "absent" in (find(scored["absent"], "alignment").reason or "")
 
 
-def test_a_missing_control_is_named_instead_of_left_out(world: World) -> None:
+def test_a_missing_control_is_named_instead_of_left_out() -> None:
     models = {name: model for name, model in MODELS.items() if name != "random"}
-    score = find(scorer(world, models).score("panel-a"), "collapse_information")
+    score = find(scorer(World(n=60), models, permutations=20).score("noise"), "collapse_information")
     assert score.value is None and "random" in (score.reason or "")
 
 
-def test_a_new_model_changes_no_bit_of_another(world: World, scored: Scores) -> None:
-    with_newcomer = scorer(world, {**MODELS, "newcomer": mixed(30, 99)})
-    with_newcomer.score("newcomer")
-    assert with_newcomer.score("child") == scored["child"]
-
-
-def test_a_cache_that_speaks_json_changes_no_bit_and_spares_the_work(world: World, scored: Scores) -> None:
+def test_neither_a_newcomer_nor_a_json_cache_changes_a_bit_and_the_cache_spares_the_work(
+    world: World, scored: Scores
+) -> None:
     kept: dict[str, str] = {}
     computed: list[str] = []
 
@@ -154,9 +150,11 @@ def test_a_cache_that_speaks_json_changes_no_bit_and_spares_the_work(world: Worl
             kept[key] = json.dumps(compute(), allow_nan=False)
         return json.loads(kept[key])
 
-    assert scorer(world, cache=cache).score("panel-b") == scored["panel-b"]
+    with_newcomer = scorer(world, {**MODELS, "newcomer": mixed(30, 99)}, cache)
+    assert with_newcomer.score("newcomer")[0].value is not None
+    assert with_newcomer.score("child") == scored["child"]
     computed.clear()
-    assert scorer(world, cache=cache).score("panel-b") == scored["panel-b"]
+    assert scorer(world, cache=cache).score("child") == scored["child"]
     assert computed == []
 
 
@@ -171,6 +169,12 @@ def test_pairs_hold_both_directions_of_the_imbalance(scoring: Scorer) -> None:
     assert all(value == pytest.approx(1.0, abs=0.25) for value in ways.values())
     cknna = next(row for row in rows if row.metric == "cknna")
     assert cknna.calibrated is not None and cknna.calibrated < 0.1
+
+
+def test_pairs_taken_together_have_the_bits_of_single_ones(world: World, scoring: Scorer) -> None:
+    others = ["panel-b", "reference", "noise", "twin"]
+    together = scorer(world).pairs("panel-a", others, "inside")
+    assert together == [row for other in others for row in scoring.pair_values("panel-a", other, "inside")]
 
 
 def test_a_failed_model_has_no_pairs(scoring: Scorer) -> None:

@@ -27,6 +27,8 @@ import torch
 from ase import Atoms
 from sevenn.atom_graph_data import AtomGraphData
 from sevenn.calculator import SevenNetCalculator
+from sevenn.checkpoint import SevenNetCheckpoint
+from sevenn.model_build import build_E3_equivariant_model
 from sevenn.train.dataload import unlabeled_atoms_to_graph
 from sevenn.util import load_checkpoint
 from torch_geometric.loader.dataloader import Collater
@@ -36,15 +38,13 @@ from benchmark.adapter import Adapter, Features, Layer, Options, perturb_torch_m
 
 class SevenNetAdapter(Adapter):
     def load(self, checkpoint: Path | None, options: Options, device: str) -> None:
-        """Options: `modal` (multi-fidelity models), `seed` to draw all trained weights anew."""
+        """Options: `modal` (multi-fidelity models), `seed` to leave the network untrained."""
         loaded = load_checkpoint(str(checkpoint))
         self.checkpoint, self.device = checkpoint, device
         self.cutoff = float(loaded.config["cutoff"])
         self.modal = options.get("modal")
         self.pretrained = "seed" not in options
-        self.model = loaded.build_model()
-        if not self.pretrained:
-            draw_weights(self.model, int(options["seed"]))
+        self.model = loaded.build_model() if self.pretrained else untrained(loaded, int(options["seed"]))
         self.model.delete_module_by_key("force_output")
         self.model.set_is_batch_data(True)
         self.model.to(device).eval()
@@ -90,14 +90,16 @@ class SevenNetAdapter(Adapter):
         return np.array([calculator.get_potential_energy(atoms) for atoms in inputs])
 
 
-def draw_weights(model: torch.nn.Module, seed: int) -> None:
-    """Draw all trained weights from a standard normal, as e3nn initialises them.
+def untrained(loaded: SevenNetCheckpoint, seed: int) -> torch.nn.Module:
+    """The checkpoint's architecture with all trained weights as the package initialises them.
 
     What was computed from the training set and not trained stays: the energy's shift and scale, and
     the mean number of neighbours, without which activations would not keep their size.
     """
-    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    fresh = build_E3_equivariant_model(loaded.config)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.normal_(generator=generator)
+        for parameter, trained in zip(fresh.parameters(), loaded.build_model().parameters(), strict=True):
+            if not trained.requires_grad:
+                parameter.copy_(trained)
+    return fresh

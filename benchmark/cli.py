@@ -175,7 +175,7 @@ def site(
 
     try:
         print(build_site(results, out))
-    except TableError as error:
+    except (TableError, FileExistsError) as error:
         _say(str(error))
         raise SystemExit(1) from None
 

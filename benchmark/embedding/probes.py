@@ -5,6 +5,7 @@ They need no data set and are the same everywhere. Each is rattled, so that noth
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,10 @@ class Probes:
     rotation: NDArray[np.float64]
 
 
+# ase fills its collection of molecules on first use, and a second thread would find it half full.
+_MOLECULES = threading.Lock()
+
+
 def default_probes() -> list[Atoms]:
     """Three crystals and three molecules, built by ase and rattled."""
     perovskite = Atoms(
@@ -46,7 +51,8 @@ def default_probes() -> list[Atoms]:
         pbc=True,
     )
     crystals = [bulk("NaCl", "rocksalt", a=5.64, cubic=True), bulk("Ti", "hcp", a=2.95, c=4.68), perovskite]
-    molecules = [molecule(name) for name in ("CH3CH2OH", "H2O", "CH3CONH2")]  # type: ignore[no-untyped-call]
+    with _MOLECULES:
+        molecules = [molecule(name) for name in ("CH3CH2OH", "H2O", "CH3CONH2")]  # type: ignore[no-untyped-call]
     built = [*crystals, *molecules]
     for number, atoms in enumerate(built):
         atoms.rattle(RATTLE, seed=SEED + number)

@@ -36,8 +36,6 @@ from safetensors.numpy import load_file, save_file
 
 from benchmark.adapter import Adapter, Features, Layer
 
-CORE_SIZE_LIMIT = 0
-
 
 class ContractError(Exception):
     """The adapter broke the contract; `check` names the part of it."""
@@ -81,6 +79,7 @@ def main(job_path: Path) -> int:
     """Carry out a job. Returns the exit code; on failure `error.json` says why."""
     job = json.loads(job_path.read_text())
     output = Path(job["output"])
+    _no_core_dumps()
     _end_with_parent(job["parent"])
     phase = "load"
     try:
@@ -274,13 +273,16 @@ def _make_torch_deterministic(threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def _no_core_dumps() -> None:
+    """A crash must not leave gigabytes of memory image behind."""
+    if os.name == "posix":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def _end_with_parent(parent: int) -> None:
     """Die when the trusted side dies, also by SIGKILL: nobody would ever stop this process otherwise."""
-    if os.name != "posix":
-        return
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (CORE_SIZE_LIMIT, CORE_SIZE_LIMIT))
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -146,8 +146,7 @@ class PairTask:
     dataset: str
 
     def __call__(self) -> list[PairValue]:
-        scorer = _scorer_of(self.evaluation)
-        return [value for other in self.others for value in scorer.pair_values(self.model, other, self.dataset)]
+        return _scorer_of(self.evaluation).pairs(self.model, self.others, self.dataset)
 
     def __str__(self) -> str:
         return f"{self.model} · {self.dataset}"

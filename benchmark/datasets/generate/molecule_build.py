@@ -40,7 +40,8 @@ CARD: dict[str, object] = {
     },
     "licence": "CC-BY-4.0",
     "periodic": False,
-    "composition_basis": "counts",
+    # Features are means over atoms and the labels are intensive or per atom: fractions are what composition is to them.
+    "composition_basis": "fractions",
     "labels": {
         "energy": {"unit": "eV", "description": "total electronic energy, B3LYP/def2-SVP"},
         "energy_per_atom": {"unit": "eV/atom", "description": "energy over the number of atoms"},

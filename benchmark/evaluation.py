@@ -55,7 +55,8 @@ class Evaluation:
         parent = self.entries[model].model.fine_tuned_from
         wanted = {model, parent, *self.suite.frozen_models()}
         used = {f"{name} {dataset}": made.key for (name, dataset), made in self.sidecars.items() if name in wanted}
-        labels = {name: find_dataset(name).labels_fingerprint() for name in self.suite.datasets()}
+        datasets = [find_dataset(name) for name in self.suite.datasets()]
+        labels = {each.card.id: [each.labels_fingerprint(), each.card.composition_basis] for each in datasets}
         parents = {name: entry.model.fine_tuned_from for name, entry in self.entries.items() if name in wanted}
         suite = self.suite.model_dump(mode="json", exclude={"title", "description", "changelog"})
         control = self.entries[model].model.control

@@ -54,8 +54,8 @@ def test_pretrained_models_declare_weights_and_what_they_were_trained_on(name: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
-def test_adapters_pass_every_conformance_check(entry: Entry, tmp_path_factory: pytest.TempPathFactory) -> None:
-    settings = EmbeddingSettings(tmp_path_factory.getbasetemp() / "conformance", accelerator="cpu")
+def test_adapters_pass_every_conformance_check(entry: Entry, real_work: Path) -> None:
+    settings = EmbeddingSettings(real_work, accelerator="cpu", threads=1)
     outcomes = {check.id: (check.status, check.detail) for check in run_conformance(entry, settings)}
     assert {id: detail for id, (status, detail) in outcomes.items() if status == "failed"} == {}
     if entry.model.control is None:

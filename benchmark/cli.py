@@ -11,6 +11,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from benchmark import pipeline
 from benchmark.comparison import compare_files, compare_models
@@ -351,9 +352,8 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title
     for index, name in enumerate(columns):
         table.add_column(name, no_wrap=index == 0, overflow="fold")
     for row in rows:
-        table.add_row(
-            *[_number(cell) if isinstance(cell, float) else str("" if cell is None else cell) for cell in row]
-        )
+        # As Text, because rich would take "[eV]" for markup.
+        table.add_row(*[Text(_cell(cell)) for cell in row])
     console = Console()
     # A pipe has no width of its own, and what reads it wants whole lines.
     Console(width=console.width if console.is_terminal else 200).print(table)
@@ -420,8 +420,10 @@ def _settings(
     )
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}"
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _say(line: str) -> None:

@@ -55,6 +55,10 @@ def test_every_listing_is_json_on_request(runner: CliRunner, what: str) -> None:
     assert json.loads(result.output)
 
 
+def test_units_in_brackets_are_shown(runner: CliRunner) -> None:
+    assert "gap [eV]" in " ".join(runner.invoke(app, ["list", "datasets"]).output.split())
+
+
 def test_two_feature_files_are_compared(runner: CliRunner, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     first = generator.normal(size=(80, 6))

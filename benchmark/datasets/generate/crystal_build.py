@@ -11,7 +11,13 @@ import pandas as pd
 
 from benchmark.datasets.generate import crystal_labels as settings
 from benchmark.datasets.generate import crystals
-from benchmark.datasets.generate.crystals import Candidate, closest_contact, read_candidates
+from benchmark.datasets.generate.crystals import (
+    Candidate,
+    closest_contact,
+    one_a_formula,
+    read_candidates,
+    reduced_formula,
+)
 from benchmark.datasets.store import Dataset, structures_from_atoms, write_dataset
 from benchmark.files import atomic_path, write_text
 
@@ -26,7 +32,8 @@ REASONS = {
     "unconverged": f"not self-consistent after {settings.MAX_ITERATIONS} iterations",
     "timeout": f"over {settings.CPU_LIMIT} s of processor time",
     "failed": "calculation stopped with an error",
-    "unlabelled": "not computed: the run was ended before their formulas' turn",
+    "unlabelled": "not computed",
+    "companion": "another structure of the formula is in the set",
 }
 OVERLAP = (
     "the unstrained prototypes of many of these compositions are Materials Project entries; "
@@ -42,12 +49,16 @@ def read_outcomes(work: Path) -> dict[str, dict[str, float | str]]:
 def build_dataset(work: Path, target: Path) -> Dataset:
     """Write the data set at `target` from all that is labelled below `work`.
 
-    The rows are shuffled again: labelling finishes formulas one by one, which the order must not show.
+    One structure a formula is kept, the first that is labelled (see `one_a_formula`).
     """
     candidates = read_candidates(work)
     outcomes = read_outcomes(work)
     status = {name: str(outcomes.get(name, {"status": "unlabelled"})["status"]) for name, _ in candidates}
-    labelled = [(name, candidate) for name, candidate in candidates if status[name] == "ok"]
+    labelled = one_a_formula([(name, candidate) for name, candidate in candidates if status[name] == "ok"])
+    present, chosen = {reduced_formula(candidate) for _, candidate in labelled}, {name for name, _ in labelled}
+    for name, candidate in candidates:
+        if name not in chosen and reduced_formula(candidate) in present:
+            status[name] = "companion"
     kept = [labelled[index] for index in np.random.default_rng(crystals.SEED).permutation(len(labelled))]
     left_out = Counter(REASONS[value] for value in status.values() if value != "ok")
 
@@ -70,7 +81,7 @@ def build_dataset(work: Path, target: Path) -> Dataset:
         "title": "Strained and rattled crystals with PBE energies",
         "description": (
             "Common structure types decorated over most of the periodic table, ionic ones in charge balance, then "
-            "randomly strained and rattled; most formulas occur in several structure types. Spin-paired PBE labels."
+            "randomly strained and rattled; one structure a formula. Spin-paired PBE labels."
         ),
         "source": {
             "description": (
@@ -102,16 +113,12 @@ def readme(
     """The data card as Markdown; every number in it is counted here."""
     images = [candidate.atoms for _, candidate in kept]
     sizes = Counter(len(atoms) for atoms in images)
-    formulas = Counter(str(atoms.symbols.formula.reduce()[0]) for atoms in images)
     prototypes = Counter(candidate.prototype for _, candidate in kept)
     elements = sorted({symbol for atoms in images for symbol in atoms.symbols})
     seconds = np.mean([float(outcomes[name]["seconds"]) for name, _ in kept])
     nearest = min(closest_contact(atoms) for atoms in images)
     rows = {
-        "structures": len(kept),
-        "formulas (reduced)": len(formulas),
-        "formulas with two or more structures": sum(count > 1 for count in formulas.values()),
-        "structures of such a formula": sum(count for count in formulas.values() if count > 1),
+        "structures, each of a reduced formula of its own": len(kept),
         "elements": len(elements),
         "structures without a gap": int((labels["gap"] == 0).sum()),
     }

@@ -77,7 +77,7 @@ def make_tables(
 ) -> dict[str, pd.DataFrame]:
     """All tables by name, as pure functions of what is given."""
     by_suite = {key: [record for record in records if f"{record.suite}@{record.suite_version}" == key] for key in known}
-    ranks = {key: rank_table(group) for key, group in by_suite.items()}
+    ranks = {key: rank_table(group, known[key].reference) for key, group in by_suite.items()}
     return {
         "leaderboard": tables.leaderboard_table(records, entries, ranks, cards, known),
         "scores": tables.score_table(records),
@@ -93,8 +93,12 @@ def make_tables(
     }
 
 
-def rank_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Rank ranges and Borda points of one suite's models, indexed by model; controls have none."""
+def rank_table(records: Sequence[Record], reference: str) -> pd.DataFrame:
+    """Rank ranges and Borda points of one suite's models, indexed by model; controls have none.
+
+    The reference is ranked in the scores that it has, but takes no overall place: without an alignment of its own
+    it would lose the points of a whole table for being the yardstick.
+    """
     by_model = {record.model: record for record in records}
     columns: dict[str, dict[str, object]] = {record.model: {} for record in records}
     for headline, ranked in ranking.tables(by_model, tables.HEADLINES).items():
@@ -102,9 +106,8 @@ def rank_table(records: Sequence[Record]) -> pd.DataFrame:
         for model, rank in ranked.items():
             columns[model] |= {f"{headline}_rank_low": rank.low, f"{headline}_rank_high": rank.high}
             columns[model][f"{headline}_ranked"] = count if rank.low is not None else None
-    failed = {record.model for record in records if record.status == "failed"}
-    counted = {name: record for name, record in by_model.items() if name not in failed}
-    for model, place in ranking.overall(counted).items():
+    placed = [r.model for r in records if r.status != "failed" and r.control is None and r.model != reference]
+    for model, place in ranking.borda(ranking.tables(by_model), placed).items():
         columns[model] |= {"rank_low": place.low, "rank_high": place.high, "borda": place.total}
         columns[model]["borda_missing"] = "; ".join(f"{score}: {why}" for score, why in place.missing.items())
     return pd.DataFrame.from_dict(columns, orient="index").astype(object)

@@ -216,7 +216,7 @@ def leaderboard_table(
             row |= {str(name): value for name, value in ranks[key].loc[record.model].items() if pd.notna(value)}
         for headline in HEADLINES:
             row |= _headline_cells(record, headline)
-        row |= _side_cells(record)
+        row |= _side_cells(record, suites[key])
         if entry is not None:
             row |= {name: value for name, value in _describe(entry).items() if name in _MODEL_FACTS}
             used = [cards[name] for name in suites[key].datasets() if name in cards]
@@ -267,11 +267,15 @@ def _headline_cells(record: Record, headline: str) -> dict[str, object]:
     }
 
 
-def _side_cells(record: Record) -> dict[str, object]:
+def _side_cells(record: Record, suite: Suite) -> dict[str, object]:
+    """Unranked companions of the headline scores."""
     cells: dict[str, object] = {}
-    for name in ("alignment_residual", "collapse_convergence", "cpd_r2_geometry"):
+    for name in ("alignment_residual", "collapse_convergence"):
         score = record.score(name)
         cells[name] = score.value if score else None
+    probes = [record.score("r2_geometry", suite.probe.dataset, target) for target in suite.probe.targets]
+    values = [score.value for score in probes if score is not None and score.value is not None]
+    cells["cpd_r2_geometry"] = sum(values) / len(values) if len(values) == len(suite.probe.targets) else None
     return cells
 
 

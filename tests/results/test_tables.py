@@ -47,7 +47,7 @@ def tables_of(*records: Record) -> dict[str, pd.DataFrame]:
 
 
 def test_a_surely_better_model_is_ranked_above_and_a_control_is_not_ranked() -> None:
-    ranks = rank_table([record("good", 0.8), record("bad", 0.2), record("noise", 0.9, control="noise")])
+    ranks = rank_table([record("good", 0.8), record("bad", 0.2), record("noise", 0.9, control="noise")], "other")
     assert (ranks.loc["good", "alignment_rank_low"], ranks.loc["good", "alignment_rank_high"]) == (1, 1)
     assert (ranks.loc["bad", "alignment_rank_low"], ranks.loc["bad", "alignment_rank_high"]) == (2, 2)
     assert pd.isna(ranks.loc["noise", "alignment_rank_low"])
@@ -59,6 +59,14 @@ def test_the_leaderboard_lists_models_before_controls_and_failures_last_among_mo
     board = tables_of(record("noise", 0.1, control="noise"), failed, record("b", 0.2), record("a", 0.9))["leaderboard"]
     assert list(board["model"]) == ["a", "b", "broken", "noise"]
     assert board.set_index("model").loc["broken", "alignment_reason"] == "adapter.py: load: no"
+
+
+def test_the_reference_takes_no_overall_place() -> None:
+    board = tables_of(record(QUICK.reference, None), record("a", 0.9), record("b", 0.2))["leaderboard"].set_index(
+        "model"
+    )
+    assert pd.isna(board.loc[QUICK.reference, "rank_low"])
+    assert (board.loc["a", "rank_low"], board.loc["b", "rank_low"]) == (1, 2)
 
 
 def test_a_missing_score_keeps_its_reason() -> None:

@@ -107,7 +107,7 @@ def test_ties_missing_scores_failures_and_controls_are_visible(site: Path) -> No
     assert "no skill to lose" in text
     assert "a second call changed 12 of 64 columns" in text
     assert "beaten by soap" in text
-    assert "saw crystals-mini" in text
+    assert "overlaps crystals-mini" in text
     assert "reference" in text
     assert text.index("Controls, unranked") > text.index("Cobalt S")
 

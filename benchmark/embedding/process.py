@@ -158,6 +158,8 @@ def _watch(
             process.stdout.close()
     if code != 0:
         raise _failure(adapter, folder, code)
+    if progress is not None:
+        progress(1.0)  # the last batch may have ended between two looks
     return peak
 
 

@@ -180,7 +180,7 @@ def test_the_first_candidate_of_each_formula_is_taken(candidates: list[crystals.
     taken = crystals.one_a_formula(named)
     formulas = [crystals.reduced_formula(each) for _, each in taken]
     assert len(set(formulas)) == len(formulas) < len(named)
-    assert taken[0] is named[0]
+    assert taken[0][1] is named[0][1]
     assert set(formulas) == {crystals.reduced_formula(each) for _, each in named}
 
 

@@ -138,7 +138,7 @@ def check_models(
             done.checks[model] = outcome.value
             broken = [f"{each.id}: {each.detail}" for each in outcome.value if each.status == "failed"]
             if broken:
-                done.failures[model] = f"{entries[model].family.adapter}: conformance: {'; '.join(broken)}"
+                done.failures[model] = f"{entries[model].family.folder}: conformance: {'; '.join(broken)}"
         else:
             done.failures[model] = describe_failure(outcome.error)
         progress.finish(str(outcome.task), done.failures.get(model, "passed"))
@@ -171,7 +171,11 @@ def _check(entries: Mapping[str, Entry], settings: EmbeddingSettings, task: Embe
 def describe_failure(error: Exception | None) -> str:
     """One line for a record's reason."""
     text = " ".join(str(error).split())
-    if isinstance(error, EmbeddingError | InvalidFileError):
+    if isinstance(error, EmbeddingError):
+        # Records are published: the file is named from submissions/ on, wherever this machine keeps it.
+        place = "/".join(Path(error.place).parts[-3:])
+        return f"{place}: {error.check}: {' '.join(error.message.split())}"
+    if isinstance(error, InvalidFileError):
         return text
     return f"{type(error).__name__}: {text}"
 

@@ -75,7 +75,7 @@ def run_conformance(
             write_json(kept, [check.model_dump() for check in found])
         return found
     except EmbeddingError as error:
-        return [ConformanceCheck(id=error.check, status="failed", detail=f"{error.place}: {error.message}")]
+        return [ConformanceCheck(id=error.check, status="failed", detail=f"{Path(error.place).name}: {error.message}")]
 
 
 def find_conformance(prepared: PreparedModel, settings: EmbeddingSettings) -> list[ConformanceCheck] | None:

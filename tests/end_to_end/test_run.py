@@ -39,7 +39,8 @@ def test_every_model_has_scores_with_interval_and_null(finished_board: Path) -> 
     assert (rows["status"] == "ok").all()
     for headline in HEADLINES:
         scored = rows[rows[headline].notna()]
-        assert len(scored) >= 3, headline
+        # The toy networks have no skill to lose, which the reason says.
+        assert len(scored) >= (0 if headline == "collapse_information" else 3), headline
         for part in ("low", "high", "null", "null_q95", "p"):
             assert scored[f"{headline}_{part}"].notna().all(), (headline, part)
         assert rows[rows[headline].isna()][f"{headline}_reason"].notna().all()
@@ -117,7 +118,7 @@ def test_bad_models_are_named_and_cost_the_others_nothing(fresh_board: Copy, fin
     bad = {
         "bad-raise": ("these weights are for another network", {"options": {"behaviour": "raise"}}),
         "bad-nan": ("finite", {"options": {"behaviour": "nan"}}),
-        "bad-rows": ("rows", {"options": {"behaviour": "rows"}}),
+        "bad-rows": ("shape", {"options": {"behaviour": "rows"}}),
         "bad-fickle": ("determinism", {"options": {"behaviour": "fickle"}}),
         "bad-hang": ("progress", {"options": {"behaviour": "hang"}}),
         "bad-shape": ("dimension", {"layers": {"backbone": {"dimension": 13}}}),
@@ -137,6 +138,7 @@ def test_bad_models_are_named_and_cost_the_others_nothing(fresh_board: Copy, fin
         assert rows.loc[name, "status"] == "failed", name
         assert clue.lower() in rows.loc[name, "reason"].lower(), (name, rows.loc[name, "reason"])
         assert "\n" not in rows.loc[name, "reason"]
+        assert str(folder) not in rows.loc[name, "reason"]
         lines = [line for line in result.stderr.splitlines() if name in line and line.startswith("failed")]
         assert len(lines) == 1, (name, lines)
     assert "models.0.colour" in rows.loc["bad-field", "reason"]

@@ -344,8 +344,8 @@ def read_candidates(work: Path) -> list[tuple[str, Candidate]]:
 
 
 def reduced_formula(candidate: Candidate) -> str:
-    """The formula in smallest whole numbers."""
-    return str(candidate.atoms.symbols.formula.reduce()[0])
+    """The formula in smallest whole numbers, whatever the order of the atoms."""
+    return str(candidate.atoms.symbols.formula.convert("hill").reduce()[0])
 
 
 def one_a_formula(candidates: list[tuple[str, Candidate]]) -> list[tuple[str, Candidate]]:

@@ -106,15 +106,17 @@ def cpd_many(
     results = []
     for column in range(data.Y.shape[1]):
         y, residual = data.Y[:, column], run.residual[:, column]
-        pairs = {
-            "composition": (y, run.composition[:, column]),
-            "geometry": (y, run.geometry[:, column]),
-            "partial": (residual, run.partial[:, column]),
+        mean = run.mean[:, column]
+        # What each probe predicts, its predictions, and what it would predict without features.
+        triples = {
+            "composition": (y, run.composition[:, column], mean),
+            "geometry": (y, run.geometry[:, column], mean),
+            "partial": (residual, run.partial[:, column], np.zeros_like(mean)),
         }
-        pooled = {name: float(r_squared(truth, predicted)) for name, (truth, predicted) in pairs.items()}
+        pooled = {name: float(r_squared(*triple)) for name, triple in triples.items()}
         by_fold = {
-            name: np.array([float(r_squared(truth[run.fold == f], predicted[run.fold == f])) for f in range(folds)])
-            for name, (truth, predicted) in pairs.items()
+            name: np.array([float(r_squared(*(part[run.fold == f] for part in triple))) for f in range(folds)])
+            for name, triple in triples.items()
         }
         results.append(
             CpdResult(
@@ -169,9 +171,9 @@ def cpd_subsample(
         rows = row_indices(f"subsets[{i}]", subset, len(data.Y), minimum=2 * folds)
         part = ProbeData(data.H[rows], data.C[rows], data.Y[rows], data.codes[rows], data.dead_columns)
         run = _decompose(part, folds, seed, projection, n_components, inner_folds)
-        values[0, i] = r_squared(part.Y, run.composition)
-        values[1, i] = r_squared(part.Y, run.geometry)
-        values[2, i] = r_squared(run.residual, run.partial)
+        values[0, i] = r_squared(part.Y, run.composition, run.mean)
+        values[1, i] = r_squared(part.Y, run.geometry, run.mean)
+        values[2, i] = r_squared(run.residual, run.partial, np.zeros_like(run.residual))
     if targets.ndim == 1:
         values = values[:, :, 0]
     return CpdSubsamples(*values)
@@ -211,7 +213,7 @@ def shuffled_null(
     orders = [rng.permutation(len(target)) for _ in range(positive_int("permutations", permutations))]
     data = checked_targets(H, C, np.column_stack([target[:, 0], *(target[order, 0] for order in orders)]), groups)
     run = _decompose(data, folds, seed, projection, n_components, inner_folds)
-    values = r_squared(run.residual, run.partial)
+    values = r_squared(run.residual, run.partial, np.zeros_like(run.residual))
     value, samples = float(values[0]), values[1:]
     return ShuffledNull(
         r2_partial=value,
@@ -283,6 +285,7 @@ class _Run:
     geometry: FloatArray
     partial: FloatArray
     residual: FloatArray
+    mean: FloatArray
     fold: IntArray
     alpha: FloatArray
     projection: Literal["exact", "ridge"]
@@ -317,7 +320,7 @@ def _decompose(
         raise ValueError(f"folds, inner_folds: expected at least 2, found {folds} and {inner_folds}")
     n, t = data.Y.shape
     fold_of = grouped_folds(data.codes, folds, seed)
-    composition, geometry, partial, residual = (np.empty((n, t)) for _ in range(4))
+    composition, geometry, partial, residual, mean = (np.empty((n, t)) for _ in range(5))
     alpha = np.empty((folds, t))
     methods = set()
     for number in range(folds):
@@ -331,7 +334,9 @@ def _decompose(
             inner_folds=inner_folds,
             seed=seed,
         )
-        geometry[test] = partial[test] + data.Y[train].mean(axis=0)
+        mean[test] = data.Y[train].mean(axis=0)
+        geometry[test] = partial[test] + mean[test]
         composition[test], residual[test] = fold.composition_test, fold.residual_test
         methods.add(fold.projection)
-    return _Run(composition, geometry, partial, residual, fold_of, alpha, "ridge" if "ridge" in methods else "exact")
+    method: Literal["exact", "ridge"] = "ridge" if "ridge" in methods else "exact"
+    return _Run(composition, geometry, partial, residual, mean, fold_of, alpha, method)

@@ -76,9 +76,13 @@ def grouped_folds(codes: IntArray, folds: int, seed: int) -> IntArray:
     return assigned[codes]
 
 
-def r_squared(truth: FloatArray, predicted: FloatArray) -> FloatArray:
-    """1 - residual / total sum of squares about the mean, for each column; NaN where the truth does not vary."""
-    total = np.square(truth - truth.mean(axis=0)).sum(axis=0)
+def r_squared(truth: FloatArray, predicted: FloatArray, baseline: FloatArray | None = None) -> FloatArray:
+    """1 - residual / total sum of squares about the baseline, for each column; NaN where the truth does not vary.
+
+    baseline: what a model without features predicts, like `truth`; the mean of `truth` where not given. With grouped
+    folds the mean of the training fold is the fair one: about the mean of all, knowing nothing has a negative R^2.
+    """
+    total = np.square(truth - (truth.mean(axis=0) if baseline is None else baseline)).sum(axis=0)
     residual = np.square(truth - predicted).sum(axis=0)
     constant = total <= 1e-24 * np.maximum(np.square(truth).sum(axis=0), np.finfo(float).tiny)
     return np.asarray(np.where(constant, np.nan, 1.0 - residual / np.where(constant, 1.0, total)))

@@ -106,6 +106,13 @@ def test_ridge_is_ridge_with_a_penalty_of_its_own_for_each_target(d):
     assert alphas[0] < alphas[1]
 
 
+def test_features_that_are_nothing_but_composition_read_exactly_nothing():
+    _, C, y, groups = molecules()
+    found = cpd(C @ np.random.default_rng(0).normal(size=(C.shape[1], 4)), C, y, groups=groups)
+    assert found.r2_partial == pytest.approx(0.0, abs=1e-9)
+    assert found.r2_geometry == pytest.approx(0.0, abs=1e-9)
+
+
 def test_inner_folds_choose_the_penalty_of_least_error():
     rng = np.random.default_rng(0)
     X, codes = rng.normal(size=(60, 30)), np.repeat(np.arange(30), 2)
@@ -126,9 +133,10 @@ def test_inner_folds_choose_the_penalty_of_least_error():
 def test_cpd_is_its_definition_fold_by_fold():
     H, C, y, groups = molecules()
     found = cpd(H, C, y, groups=groups)
-    prediction, residual = np.empty(300), np.empty(300)
+    prediction, residual, mean = np.empty(300), np.empty(300), np.empty(300)
     for fold in range(5):
         train, test = found.fold != fold, found.fold == fold
+        mean[test] = y[train].mean()
         features, target = LinearRegression().fit(C[train], H[train]), LinearRegression().fit(C[train], y[train])
         x_train, x_test = H[train] - features.predict(C[train]), H[test] - features.predict(C[test])
         spread = x_train.std(axis=0)
@@ -138,8 +146,10 @@ def test_cpd_is_its_definition_fold_by_fold():
         residual[test] = y[test] - target.predict(C[test])
     assert found.residual == pytest.approx(residual, abs=1e-8)
     assert found.partial_prediction == pytest.approx(prediction, abs=1e-7)
-    assert found.r2_partial == pytest.approx(1 - np.square(residual - prediction).sum() / (300 * residual.var()))
-    assert found.r2_composition == pytest.approx(1 - np.square(residual).sum() / (300 * y.var()))
+    assert found.r2_partial == pytest.approx(1 - np.square(residual - prediction).sum() / np.square(residual).sum())
+    total = np.square(y - mean).sum()
+    assert found.r2_geometry == pytest.approx(1 - np.square(y - mean - prediction).sum() / total)
+    assert found.r2_composition == pytest.approx(1 - np.square(residual).sum() / total)
     assert found.projection == "exact"
 
 

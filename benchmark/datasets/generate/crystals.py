@@ -2,8 +2,9 @@
 
 A *family* is a stoichiometry with a rule for the elements (ionic ones in charge balance) and the
 prototypes that it may take. A formula is drawn at random for a family and built in several of these
-prototypes, because energy at fixed composition is what a probe reads. The order of the candidates
-is random, so that any labelled prefix is a fair sample. Everything follows from one seed.
+prototypes; the data set keeps one structure a formula (see `one_a_formula`), the others are spares for
+calculations that fail. The order of the candidates is random, so that any labelled prefix is a fair
+sample. Everything follows from one seed.
 """
 
 from __future__ import annotations

@@ -64,7 +64,10 @@ def resolve_weights(
                 raise _Problem(f"kind is none, so the local file {override} has no use")
             return Weights(None, None)
         path = override or _locate(checkpoint, environment, Path(cache) / "weights", offline, progress)
-        return _verified(path, checkpoint.sha256)
+        # Records are published: this machine's folders stay out of their reasons.
+        packaged = isinstance(checkpoint, PackageCheckpoint) and override is None
+        shown = f"site-packages/{checkpoint.file}" if packaged else path.name
+        return _verified(path, shown, checkpoint.sha256)
     except _Problem as problem:
         raise EmbeddingError(place, field, str(problem)) from problem.__cause__
 
@@ -73,12 +76,12 @@ class _Problem(Exception):
     """Why there are no weights."""
 
 
-def _verified(path: Path, expected: str | None) -> Weights:
+def _verified(path: Path, shown: str, expected: str | None) -> Weights:
     if not path.is_file():
-        raise _Problem(f"{path}: no such file")
+        raise _Problem(f"{shown}: no such file")
     found = sha256_of_file(path)
     if expected is not None and found != expected:
-        raise _Problem(f"{path}: sha256 is {found}, submission.yaml declares {expected}")
+        raise _Problem(f"{shown}: sha256 is {found}, submission.yaml declares {expected}")
     return Weights(path.absolute(), found)
 
 

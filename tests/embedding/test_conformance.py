@@ -144,7 +144,7 @@ def test_an_adapter_that_cannot_run_gives_one_failed_check(check: Check) -> None
     outcomes = check('raise ValueError("no idea")')
     assert failed(outcomes) == list(outcomes) == ["embed"]
     assert outcomes["embed"].detail.endswith("raised ValueError: no idea (structures Cl4Na4, Ti2, O3SrTi and 3 more)")
-    assert str(check.folder / "toy" / "adapter.py") in outcomes["embed"].detail
+    assert outcomes["embed"].detail.startswith("adapter.py: ")
 
 
 def test_undeclared_columns_fail_by_name(check: Check) -> None:

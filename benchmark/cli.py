@@ -122,9 +122,10 @@ def embed(
         print(json.dumps({f"{model} {name}": side.key for (model, name), side in done.sidecars.items()}, indent=2))
     for model, reason in done.failures.items():
         _say(f"failed: {model}: {reason}")
-    for submission in broken:
-        _say(submission.message)
-    raise SystemExit(1 if done.failures or (broken and wanted is None) else 0)
+    for (model, name), reason in done.missing.items():
+        if model not in done.failures:
+            _say(f"partial: {model} has no features on {name}: {reason}")
+    raise SystemExit(1 if done.failures or done.missing or (broken and wanted is None) else 0)
 
 
 @app.command()

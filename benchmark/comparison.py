@@ -104,7 +104,7 @@ def compare_models(
     """
     names = list(dict.fromkeys([first, second]))
     embedded = embed_models(suite, entries, names, settings, progress)
-    for model, reason in embedded.failures.items():
+    for model, reason in [*embedded.failures.items(), *((m, why) for (m, _), why in embedded.missing.items())]:
         raise InvalidFileError(f"{model}: {reason}")
     evaluation = Evaluation(suite, entries, embedded.sidecars, settings.work)
     values = [value for name in suite.datasets() for value in PairTask(evaluation, first, (second,), name)()]

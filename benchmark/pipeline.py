@@ -80,7 +80,8 @@ class Embedded:
 
     sidecars: dict[tuple[str, str], Sidecar] = field(default_factory=dict)
     checks: dict[str, list[ConformanceCheck]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)  # model -> first reason
+    missing: dict[tuple[str, str], str] = field(default_factory=dict)  # (model, data set) -> why it has no features
+    failures: dict[str, str] = field(default_factory=dict)  # model without any features -> why
 
 
 def select_models(suite: Suite, entries: Mapping[str, Entry], wanted: Sequence[str] | None) -> list[str]:
@@ -116,11 +117,17 @@ def embed_models(
         return embed(entries[task.model], dataset, settings.embedding, progress=report)
 
     for result in in_threads(tasks, run, settings.jobs):
+        place = result.task.model, str(result.task.dataset)
         if result.value is not None:
-            done.sidecars[result.task.model, str(result.task.dataset)] = result.value
+            done.sidecars[place] = result.value
         else:
-            done.failures.setdefault(result.task.model, describe_failure(result.error))
-        progress.finish(str(result.task), "embedded" if result.value else done.failures[result.task.model])
+            done.missing[place] = describe_failure(result.error)
+        progress.finish(str(result.task), done.missing.get(place, "embedded"))
+    # What a model does on one data set stands, whatever becomes of it on another one.
+    embedded = {model for model, _ in done.sidecars}
+    for (model, _), reason in sorted(done.missing.items()):
+        if model not in embedded:
+            done.failures.setdefault(model, reason)
     return done
 
 
@@ -322,7 +329,7 @@ def _scored(evaluation: Evaluation, entry: Entry, embedded: Embedded, scored: Sc
         family=entry.family.submission.family,
         control=model.control,
         status=status,
-        reason=f"no features on {', '.join(absent)}" if absent else None,
+        reason="; ".join(f"{name}: {embedded.missing.get((model.id, name), 'no features')}" for name in absent) or None,
         scores=scored.scores,
         layers=scored.layers,
         conformance=embedded.checks.get(model.id, []),

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 BLANK = "FILL IN"
+MOST_VALUES = 50_000
 
 
 def _no_blank(text: str) -> str:
@@ -43,13 +44,36 @@ def read_yaml(path: Path, model: type[ModelT], size_limit: int = 1_000_000) -> M
     try:
         if path.stat().st_size > size_limit:
             raise InvalidFileError(f"{path}: larger than {size_limit} bytes")
-        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not _is_bounded(value):
+            raise InvalidFileError(f"{path}: more than {MOST_VALUES} values once its aliases are written out")
+        return model.model_validate(value)
     except FileNotFoundError:
         raise InvalidFileError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidFileError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise InvalidFileError(f"{path}: not readable: {error.strerror}") from error
+    except InvalidFileError:
+        raise
     except ValidationError as error:
         raise InvalidFileError(f"{path}: {describe_validation_error(error)}") from error
+    # A ValueError: a date such as 2026-13-45, which the YAML reader itself takes apart.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InvalidFileError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def _is_bounded(value: object) -> bool:
+    """Whether `value` has at most MOST_VALUES values; aliases can stand for billions, or for a circle."""
+    waiting, count = [value], 0
+    while waiting:
+        found = waiting.pop()
+        count += 1
+        if isinstance(found, dict):
+            waiting.extend(found.values())
+        elif isinstance(found, list):
+            waiting.extend(found)
+        if count + len(waiting) > MOST_VALUES:
+            return False
+    return True
 
 
 def describe_validation_error(error: ValidationError) -> str:

@@ -79,6 +79,30 @@ def test_text_that_is_no_submission_is_refused_in_one_line(tmp_path: Path, text:
         load_family(folder)
 
 
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
+    for before, name in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "clue"),
+    [(BOMB, "more than 50000 values"), ("a: &a [*a]", "more than 50000 values"), ("released: 2026-13-45", "month")],
+)
+def test_aliases_that_explode_and_impossible_dates_are_refused(tmp_path: Path, text: str, clue: str) -> None:
+    folder = write(tmp_path)
+    (folder / "submission.yaml").write_text(text)
+    with pytest.raises(InvalidFileError, match=clue):
+        load_family(folder)
+
+
+def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fam" / "submission.yaml").mkdir(parents=True)
+    entries, broken = load_submissions(tmp_path)
+    assert not entries
+    assert "not readable" in broken[0].message
+
+
 def test_a_broken_folder_hides_nobody_and_names_the_models_it_seems_to_declare(tmp_path: Path) -> None:
     write(tmp_path, "good")
     write(tmp_path, "bad", models=[{**MODEL, "id": "two", "colour": "blue"}])

@@ -149,6 +149,17 @@ def test_bad_models_are_named_and_cost_the_others_nothing(fresh_board: Copy, fin
     pd.testing.assert_frame_equal(rows.loc[untouched.index, columns], untouched[columns], check_dtype=False)
 
 
+def test_a_model_that_fails_on_one_data_set_keeps_its_scores_on_the_other(fresh_board: Copy) -> None:
+    folder = fresh_board(finished=True)
+    write_family(folder / "submissions", "picky", [toy_model("picky", 9, options={"behaviour": "knows no caesium"})])
+    assert run_board(folder).returncode == 1
+    row = board(folder).loc["picky"]
+    assert row["status"] == "partial"
+    assert "toy-crystals" in row["reason"] and "caesium is unknown" in row["reason"]
+    assert pd.notna(row["cpd"])
+    assert pd.isna(row["alignment"])
+
+
 def test_a_changed_adapter_recomputes_only_its_own_family(fresh_board: Copy) -> None:
     folder = fresh_board(finished=True)
     features = set((folder / ".latent-matter" / "features").iterdir())

@@ -60,6 +60,8 @@ class Toy(Adapter):
         behaviour = self.options.get("behaviour")
         if behaviour == "hang":
             time.sleep(3600)
+        if behaviour == "knows no caesium" and any(55 in atoms.numbers for atoms in inputs):
+            raise ValueError("caesium is unknown")
         if behaviour == "slow":
             time.sleep(0.3)
         if behaviour == "chatty":

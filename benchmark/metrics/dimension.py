@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from .neighbours import nearest, smallest, squared_distances
-from .validation import FloatArray, features, positive_int, same_rows
+from .neighbours import nearest, round_to_ties, row_tiles, squared_distances
+from .validation import FloatArray, IntArray, features, positive_int, same_rows
 
 Method = Literal["twonn", "mle", "gride"]
+ID_CORRELATION_ROWS = 5000
+"""`id_correlation` looks at no more rows: its permutations cost n^2 each."""
+ID_CORRELATION_SEED = 0
+"""Seed of the draw of these rows."""
 
 
 def intrinsic_dimension(
@@ -101,15 +105,18 @@ class IdCorrelation:
     dimension_a: float
     dimension_b: float
     dimension_joint: float
+    n: int
+    """Rows that were used: at most `ID_CORRELATION_ROWS`."""
 
 
 def id_correlation(A: ArrayLike, B: ArrayLike, *, permutations: int = 100, seed: int = 0) -> IdCorrelation:
     """(I_A + I_B - I_AB) / max(I_A, I_B) by TwoNN on z-scored features; 0 independent, 1 one determines the other.
 
     A (n, d_A), B (n, d_B). I_AB is the dimension of the concatenated features, whose squared distances are the sums
-    of the two, so a permutation of B costs one n x n addition. p: share of permuted joint dimensions at or below
-    the observed one, (1 + count) / (1 + permutations). Columns without spread count as 0. Not clamped.
-    Memory is O(n^2): meant for n <= 5000. ValueError: not finite 2-D arrays of equal length, n < 4.
+    of the two. p: share of permuted joint dimensions at or below the observed one, (1 + count) / (1 + permutations).
+    Columns without spread count as 0. Not clamped. Distances are computed tile by tile. Of more than 5000 rows a
+    draw of 5000 with a fixed seed is used, the same for all models; the result's `n` says how many were.
+    ValueError: not finite 2-D arrays of equal length, n < 4.
     Source: Basile et al., arXiv:2406.15812.
 
     >>> X = np.random.default_rng(0).normal(size=(300, 2))
@@ -119,16 +126,15 @@ def id_correlation(A: ArrayLike, B: ArrayLike, *, permutations: int = 100, seed:
     a, b = features("A", A, minimum_rows=4), features("B", B, minimum_rows=4)
     n = same_rows(A=a, B=b)
     positive_int("permutations", permutations)
-    squared_a, squared_b = (squared_distances(z, z) for z in (_z_scored(a), _z_scored(b)))
-    for squared in (squared_a, squared_b):
-        np.fill_diagonal(squared, np.inf)
-    dimension_a, dimension_b = _twonn_of_squares(squared_a), _twonn_of_squares(squared_b)
-    joint = _twonn_of_squares(squared_a + squared_b)
+    if n > ID_CORRELATION_ROWS:
+        rows = np.sort(np.random.default_rng(ID_CORRELATION_SEED).choice(n, ID_CORRELATION_ROWS, replace=False))
+        a, b, n = a[rows], b[rows], ID_CORRELATION_ROWS
     rng = np.random.default_rng(seed)
-    null = np.empty(permutations)
-    for i in range(permutations):
-        order = rng.permutation(n)
-        null[i] = _twonn_of_squares(squared_a + squared_b.take(order, axis=0).take(order, axis=1))
+    orders = [rng.permutation(n) for _ in range(permutations)]
+    two_a, two_b, joints = _two_nearest(_z_scored(a), _z_scored(b), orders)
+    dimension_a, dimension_b = _twonn_of_two(two_a), _twonn_of_two(two_b)
+    joint, *permuted = (_twonn_of_two(two) for two in joints)
+    null = np.array(permuted)
     largest = max(dimension_a, dimension_b)
     null_values = (dimension_a + dimension_b - null) / largest
     return IdCorrelation(
@@ -139,6 +145,7 @@ def id_correlation(A: ArrayLike, B: ArrayLike, *, permutations: int = 100, seed:
         dimension_a=dimension_a,
         dimension_b=dimension_b,
         dimension_joint=joint,
+        n=n,
     )
 
 
@@ -162,9 +169,52 @@ def _z_scored(array: FloatArray) -> FloatArray:
     return scored
 
 
-def _twonn_of_squares(squared: FloatArray) -> float:
-    """TwoNN from squared distances with an infinite diagonal."""
-    two = np.sqrt(np.take_along_axis(squared, smallest(squared, 2), axis=1))
+def _two_nearest(
+    a: FloatArray, b: FloatArray, orders: list[IntArray]
+) -> tuple[FloatArray, FloatArray, list[FloatArray]]:
+    """Squared distances (n, 2) to the two nearest rows: in A, in B, and in A beside B, as it is and in `orders`."""
+    n = len(a)
+    two_a, two_b = np.empty((n, 2)), np.empty((n, 2))
+    joints = [np.empty((n, 2)) for _ in range(1 + len(orders))]
+    for tile in row_tiles(n, n):
+        rows = np.arange(tile.start, tile.stop)
+        squared_a, squared_b = squared_distances(a[tile], a), squared_distances(b[tile], b)
+        for squared in (squared_a, squared_b):
+            squared[rows - tile.start, rows] = np.inf
+        two_a[tile], two_b[tile] = _two_smallest(squared_a), _two_smallest(squared_b)
+        joints[0][tile] = _two_smallest(squared_a + squared_b)
+        for order, joint in zip(orders, joints[1:], strict=True):
+            joint[tile] = _two_nearest_joint(squared_a, b[order], tile)
+    return two_a, two_b, joints
+
+
+def _two_nearest_joint(squared_a: FloatArray, b: FloatArray, tile: slice) -> FloatArray:
+    """Squared distances (rows, 2) in A beside B of a tile's rows, found by inner products, taken from differences."""
+    rows = np.arange(tile.start, tile.stop)[:, None]
+    joint = b[tile] @ (-2.0 * b.T)
+    joint += np.square(b).sum(axis=1)
+    joint += squared_a  # the tile rows' own norms would not change which are nearest
+    first = joint.argmin(axis=1)[:, None]
+    np.put_along_axis(joint, first, np.inf, axis=1)
+    near = np.concatenate([first, joint.argmin(axis=1)[:, None]], axis=1)
+    total = np.take_along_axis(squared_a, near, axis=1)
+    total += round_to_ties(np.square(b[rows] - b[near]).sum(axis=2))
+    return np.sort(total, axis=1)
+
+
+def _two_smallest(squared: FloatArray) -> FloatArray:
+    """The two smallest entries (rows, 2) of each row, rising."""
+    first = squared.argmin(axis=1)[:, None]
+    least = np.take_along_axis(squared, first, axis=1)
+    np.put_along_axis(squared, first, np.inf, axis=1)
+    second = squared.min(axis=1, keepdims=True)
+    np.put_along_axis(squared, first, least, axis=1)
+    return np.concatenate([least, second], axis=1)
+
+
+def _twonn_of_two(squared: FloatArray) -> float:
+    """TwoNN from the squared distances (n, 2) to the two nearest rows; rows with an exact repeat are left out."""
+    two = np.sqrt(squared)
     return _twonn(two[two[:, 0] > 0], 0.9)
 
 

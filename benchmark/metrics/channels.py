@@ -34,27 +34,66 @@ def vector_probe(
     R^2 is 1 - sum |y - prediction|^2 / sum |y|^2, against the only equivariant constant, 0. Rotating V and y
     together rotates the prediction. ValueError: shapes, values that are not finite, fewer groups than folds.
     """
-    channels = channel_array(V)
-    target = finite_matrix("y", y)
+    channels, target = _checked_vectors(V, y)
+    prediction, fold_of = _vector_predictions(channels, target[:, :, None], groups, folds, seed, inner_folds)
+    return VectorProbe(float(_vector_r2(target[:, :, None], prediction)[0]), prediction[:, :, 0], fold_of)
+
+
+def vector_null(
+    V: ArrayLike,
+    y: ArrayLike,
+    *,
+    groups: ArrayLike,
+    permutations: int = 200,
+    folds: int = 5,
+    seed: int = 0,
+    inner_folds: int = 4,
+) -> FloatArray:
+    """R^2 (permutations,) of `vector_probe` with the vectors dealt to other structures; penalties of their own."""
+    channels, target = _checked_vectors(V, y)
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(target)) for _ in range(positive_int("permutations", permutations))]
+    shuffled = np.stack([target[order] for order in orders], axis=2)
+    prediction, _ = _vector_predictions(channels, shuffled, groups, folds, seed, inner_folds)
+    return _vector_r2(shuffled, prediction)
+
+
+def _checked_vectors(V: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    channels, target = channel_array(V), finite_matrix("y", y)
     if target.shape[1] != 3:
         raise ValueError(f"y: expected vectors of shape (n, 3), found shape {target.shape}")
-    n = same_rows(V=channels, y=target)
+    same_rows(V=channels, y=target)
+    return channels, target
+
+
+def _vector_predictions(
+    channels: FloatArray, targets: FloatArray, groups: ArrayLike, folds: int, seed: int, inner_folds: int
+) -> tuple[FloatArray, IntArray]:
+    """Out-of-fold predictions (n, 3, t) of vector targets (n, 3, t), and the fold of each structure."""
+    n, _, t = targets.shape
     codes = group_codes("groups", groups, n)
     fold_of = grouped_folds(codes, positive_int("folds", folds), seed)
-    prediction = np.empty((n, 3))
+    prediction = np.zeros(targets.shape)
     for fold in range(folds):
         train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         size = np.sqrt(np.square(channels[train]).mean(axis=(0, 2)))
         alive = size > 1e-8 * float(size.max(initial=0.0))
+        if not alive.any():
+            continue  # channels that are all zero tell nothing: the prediction stays 0
         x_train, x_test = (_stacked(channels[rows][:, alive] / size[alive, None]) for rows in (train, test))
         stacked, _ = ridge_predictions(
-            x_train, target[train].reshape(-1, 1), x_test, np.repeat(codes[train], 3),
+            x_train, targets[train].reshape(-1, t), x_test, np.repeat(codes[train], 3),
             inner_folds=inner_folds, seed=seed, intercept=False,
         )  # fmt: skip
-        prediction[test] = stacked.reshape(-1, 3)
-    total = float(np.square(target).sum())
-    residual = float(np.square(target - prediction).sum())
-    return VectorProbe(1.0 - residual / total if total > 0 else float("nan"), prediction, fold_of)
+        prediction[test] = stacked.reshape(-1, 3, t)
+    return prediction, fold_of
+
+
+def _vector_r2(targets: FloatArray, prediction: FloatArray) -> FloatArray:
+    """(t,) for vectors (n, 3, t); NaN where all vectors are 0."""
+    total = np.square(targets).sum(axis=(0, 1))
+    residual = np.square(targets - prediction).sum(axis=(0, 1))
+    return np.asarray(np.where(total > 0, 1.0 - residual / np.where(total > 0, total, 1.0), np.nan))
 
 
 def channel_norms(V: ArrayLike) -> FloatArray:

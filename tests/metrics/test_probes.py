@@ -313,7 +313,7 @@ def test_learning_curves_rise_and_do_not_start_with_composition():
     y = C.sum(axis=1) + H[:, :4].sum(axis=1) + np.random.default_rng(1).normal(size=500)
     curve = learning_curve(H, C, y, groups=groups, draws=5)
     assert curve.sizes == (32, 64, 128, 256)
-    assert curve.mean[-1] > curve.mean[0]
+    assert curve.partial_mean[-1] > curve.partial_mean[0]
     known_by_geometry = 1 - cpd(H, C, y, groups=groups).r2_composition
     assert curve.mean[-1] < known_by_geometry
     logs = np.log(curve.sizes)

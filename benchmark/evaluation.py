@@ -18,7 +18,7 @@ from benchmark.embedding.extraction import load_embedded
 from benchmark.embedding.features import FeatureSet, Sidecar
 from benchmark.files import content_key, sha256_of_tree
 from benchmark.products import ProductCache
-from benchmark.results.records import PROTOCOL_VERSION, LayerValue, PairValue, Score
+from benchmark.results.records import PROTOCOL_VERSION, LayerValue, LearningPoint, PairValue, PooledLayer, Score
 from benchmark.scoring.data import lineage, scoring_data
 from benchmark.scoring.scorer import Scorer
 from benchmark.submission import Entry
@@ -74,6 +74,8 @@ class Scored:
 
     scores: list[Score]
     layers: list[LayerValue]
+    pooling: list[PooledLayer]
+    learning_curves: list[LearningPoint]
     quality: list[str]
 
 
@@ -131,7 +133,13 @@ class ScoreTask:
         scorer = _scorer_of(self.evaluation)
         scores = scorer.score(self.model)
         layers = layer_values(self.model, self.evaluation, [*scores, *scorer.layer_scores(self.model)])
-        return Scored(scores, layers, scorer.quality(self.model))
+        return Scored(
+            scores,
+            layers,
+            scorer.pooled_layers(self.model),
+            scorer.learning_curves(self.model),
+            scorer.quality(self.model),
+        )
 
     def __str__(self) -> str:
         return self.model

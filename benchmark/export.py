@@ -83,6 +83,8 @@ def make_tables(
         "scores": tables.score_table(records),
         "pairs": tables.pair_table({key: pairs.get(key, []) for key in known}, known),
         "layers": tables.layer_table(records),
+        "pooling": tables.pooling_table(records),
+        "learning_curves": tables.learning_table(records),
         "models": tables.model_table(records, entries),
         "conformance": tables.conformance_table(records),
         "quality": tables.quality_table(records),

@@ -332,6 +332,8 @@ def _scored(evaluation: Evaluation, entry: Entry, embedded: Embedded, scored: Sc
         reason="; ".join(f"{name}: {embedded.missing.get((model.id, name), 'no features')}" for name in absent) or None,
         scores=scored.scores,
         layers=scored.layers,
+        pooling=scored.pooling,
+        learning_curves=scored.learning_curves,
         conformance=embedded.checks.get(model.id, []),
         features={name: sidecar.key for name, sidecar in sidecars.items()},
         provenance={name: sidecar.provenance for name, sidecar in sidecars.items()},

@@ -32,6 +32,16 @@ class Probe(Strict):
 
     dataset: Identifier
     targets: list[str] = Field(min_length=1)
+    vector_targets: dict[Identifier, list[str]] = Field(
+        default_factory=dict, description="vector -> its labels along x, y and z, for the probe of L=1 channels"
+    )
+
+    @model_validator(mode="after")
+    def _vectors_have_three_components(self) -> Probe:
+        for name, labels in self.vector_targets.items():
+            if len(labels) != 3:
+                raise ValueError(f"vector_targets.{name}: expected three labels, for x, y and z, found {labels}")
+        return self
 
 
 class Suite(Strict):

@@ -91,6 +91,29 @@ class LayerValue(Strict):
     measures: dict[str, float | None] = {}
 
 
+class PooledLayer(Strict):
+    """One layer of a model on one data set, its atoms pooled another way than to their mean."""
+
+    dataset: str
+    layer: str
+    pooling: str  # "cumulants:n": the first n cumulants over the atoms
+    dimension: int  # columns that vary
+    measures: dict[str, float | None] = {}
+
+
+class LearningPoint(Strict):
+    """One point of the learning curve of one probed target: a mean over draws of training and test structures."""
+
+    dataset: str
+    layer: str
+    target: str
+    measure: Literal["r2_geometry", "r2_partial"]
+    n_train: int
+    mean: float | None
+    standard_error: float | None  # of the mean over the draws
+    draws: int
+
+
 class Record(Strict):
     """results/<suite>@<version>/records/<model>.json."""
 
@@ -106,6 +129,8 @@ class Record(Strict):
     reason: str | None = None  # why not ok
     scores: list[Score] = []
     layers: list[LayerValue] = []
+    pooling: list[PooledLayer] = []
+    learning_curves: list[LearningPoint] = []
     conformance: list[ConformanceCheck] = []
     features: dict[str, str] = {}  # data set -> key of the features that were scored
     provenance: dict[str, Provenance] = {}  # data set -> how its features were made

@@ -79,6 +79,28 @@ def layer_table(records: Sequence[Record]) -> pd.DataFrame:
     return _frame(rows, columns)
 
 
+def pooling_table(records: Sequence[Record]) -> pd.DataFrame:
+    """pooling: one row a pooling of a layer of a model on a data set."""
+    rows = [
+        {**_suite_of(record), "model": record.model, **pooled.model_dump(exclude={"measures"}), **pooled.measures}
+        for record in records
+        for pooled in record.pooling
+    ]
+    measures = sorted({name for record in records for pooled in record.pooling for name in pooled.measures})
+    return _frame(rows, ["suite", "suite_version", "model", "dataset", "layer", "pooling", "dimension", *measures])
+
+
+def learning_table(records: Sequence[Record]) -> pd.DataFrame:
+    """learning_curves: one row a number of training structures of a probed target of a model."""
+    rows = [
+        {**_suite_of(record), "model": record.model, **point.model_dump()}
+        for record in records
+        for point in record.learning_curves
+    ]
+    columns = "dataset layer target measure n_train mean standard_error draws".split()
+    return _frame(rows, ["suite", "suite_version", "model", *columns])
+
+
 def conformance_table(records: Sequence[Record]) -> pd.DataFrame:
     """conformance: one row a check of a model."""
     rows = [
@@ -329,6 +351,7 @@ def _one_a_model(records: Sequence[Record]) -> list[Record]:
 
 
 _INTEGERS = {"suite_version", "version", "n", "d", "k", "permutations", "parameters", "structures", "dimension", "seed"}
+_INTEGERS |= {"n_train", "draws"}
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
@@ -351,7 +374,7 @@ _ALWAYS_NUMERIC = {
     *HEADLINES,
     *(f"{headline}_{part}" for headline in HEADLINES for part in ("null", "null_q95", "p")),
     *"alignment_residual collapse_convergence cpd_r2_geometry borda value low high standard_error null_mean".split(),
-    *"null_quantile95 p_value calibrated measured tolerance wall_seconds peak_memory_mb".split(),
+    *"mean null_quantile95 p_value calibrated measured tolerance wall_seconds peak_memory_mb".split(),
 }
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from benchmark.embedding.features import FeatureSet
 from benchmark.files import content_key
-from benchmark.results.records import PROTOCOL_VERSION, PairValue, Score
+from benchmark.results.records import PROTOCOL_VERSION, LearningPoint, PairValue, PooledLayer, Score
 from benchmark.scoring.alignment import alignment_scores
 from benchmark.scoring.catalogue import HEADLINE, SCORES, better
+from benchmark.scoring.channels import channel_scores
 from benchmark.scoring.collapse import (
     Distance,
     convergence_scores,
@@ -25,8 +26,11 @@ from benchmark.scoring.collapse import (
 from benchmark.scoring.comparisons import Comparisons
 from benchmark.scoring.data import Cache, Lineage, ModelFeatures, ScoringData, no_cache
 from benchmark.scoring.fine_tuning import NOT_FINE_TUNED, fine_tuning_scores, strangers
+from benchmark.scoring.learning import learning_points, learning_scores
 from benchmark.scoring.measured import missing
+from benchmark.scoring.nonlinear import nonlinear_scores
 from benchmark.scoring.pairs import pair_values, prepare_pairs
+from benchmark.scoring.pooling import pooled_layers
 from benchmark.scoring.probes import COMPONENTS, ProbeResult, cpd_score, narrow_scores, probe, probe_scores
 from benchmark.scoring.representation import energy_score, representation_scores
 from benchmark.suite import Suite
@@ -111,6 +115,18 @@ class Scorer:
                 probes = probe(self.suite, self._remember, view, resampled=False)
                 scores += [s for s in probe_scores(self.suite, view, probes) if s.id == "r2_partial"]
         return scores
+
+    def pooled_layers(self, model: str) -> list[PooledLayer]:
+        """The suite's layer pooled to cumulants of each order, on every data set that the model has features on."""
+        views = [self._view(model, name) for name in self.suite.datasets() if self._has(model, name)]
+        return [pooled for view in views for pooled in pooled_layers(self.suite, self._remember, view)]
+
+    def learning_curves(self, model: str) -> list[LearningPoint]:
+        """The learning curves of the suite's probes."""
+        dataset = self.suite.probe.dataset
+        if not self._has(model, dataset):
+            return []
+        return learning_points(self.suite, self._remember, self._view(model, dataset))
 
     def quality(self, model: str) -> list[str]:
         """What a reader should know before trusting the numbers, one line each."""
@@ -197,6 +213,10 @@ class Scorer:
             scores.append(cpd_score("cpd", self.suite, view, self._probes(model, dataset)))
             scores.append(cpd_score(f"cpd_{COMPONENTS}", self.suite, view, narrow))
             scores += narrow_scores(view, narrow)
+            scores += nonlinear_scores(self.suite, self._remember, view, self._probes(model, dataset))
+            scores += learning_scores(self.suite, self._remember, view)
+            features = self._source(model, dataset)
+            scores += channel_scores(self.suite, self._remember, view, features) if features is not None else []
         except Unavailable as error:
             scores.append(missing("cpd", str(error), dataset=dataset, layer=self.suite.layer))
         for name in self.suite.datasets():
@@ -248,6 +268,10 @@ class Scorer:
         while len(self._views) > KEPT:
             self._views.popitem(last=False)
         return self._views[key]
+
+    def _has(self, model: str, dataset: str) -> bool:
+        features = self._source(model, dataset)
+        return features is not None and self.suite.layer in features.layers
 
     def _remember(self, kind: str, inputs: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
         keyed = {**inputs, "protocol": PROTOCOL_VERSION}

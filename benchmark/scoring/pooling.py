@@ -1,0 +1,61 @@
+"""What the mean over atoms hides: dimension and probes of the features at each order of cumulant pooling.
+
+Cumulants of the atoms' features say how they are distributed over a structure; orders above the first tell structures
+apart whose means are alike (arXiv:2512.05717).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmark.metrics import effective_rank, intrinsic_dimension
+from benchmark.metrics.pooling import cumulant_pool
+from benchmark.metrics.probes import cpd_many
+from benchmark.results.records import PooledLayer
+from benchmark.scoring.data import Cache, FloatArray, ModelFeatures, alive_columns, derived_seed, digest, number
+from benchmark.scoring.probes import targets_of
+from benchmark.suite import Suite
+
+ORDERS = (1, 2, 3, 4)
+
+
+def pooled_layers(suite: Suite, cache: Cache, model: ModelFeatures) -> list[PooledLayer]:
+    """The layer pooled to cumulants up to each order, on one data set; none for features per structure."""
+    data = model.data
+    atoms = model.atoms
+    if atoms is None:
+        return []
+    targets = targets_of(suite, data.id)
+    labels = np.column_stack([data.label(target) for target in targets])
+    seed = derived_seed(suite.seed, "folds", data.id)
+    inputs = {"model": model.key, "targets": targets, "labels": digest(labels), "folds": suite.folds, "seed": seed}
+    pooled = []
+    for order in ORDERS:
+
+        def compute(order: int = order) -> dict[str, Any]:
+            # to single precision, as models give features: what is below it is rounding, no difference of structures
+            matrix = cumulant_pool(atoms, data.offsets, order).astype(np.float32).astype(np.float64)
+            matrix = matrix[:, alive_columns(matrix)]
+            probes = cpd_many(
+                matrix, data.composition, labels, groups=np.array(data.groups), folds=suite.folds, seed=seed
+            )
+            measures = {
+                "effective_rank": _or_none(effective_rank, matrix),
+                "intrinsic_dimension": _or_none(intrinsic_dimension, matrix),
+            }
+            measures |= {f"r2_partial_{t}": number(found.r2_partial) for t, found in zip(targets, probes, strict=True)}
+            return {"dimension": matrix.shape[1], "measures": measures}
+
+        found = cache("cumulants", {**inputs, "order": order}, compute)
+        pooled.append(PooledLayer(dataset=data.id, layer=model.layer, pooling=f"cumulants:{order}", **found))
+    return pooled
+
+
+def _or_none(measure: Any, matrix: FloatArray) -> float | None:
+    """None where the features leave a measure undefined (too few distinct rows, constant features)."""
+    try:
+        return number(measure(matrix))
+    except ValueError:
+        return None

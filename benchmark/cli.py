@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark import pipeline
-from benchmark.comparison import compare_files, compare_models
+from benchmark.comparison import compare_files, compare_models, write_table
 from benchmark.datasets.store import known_datasets
 from benchmark.embedding.machine import Accelerator
 from benchmark.execution import available_cores
@@ -230,32 +230,43 @@ def check(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(help="A model id, or a file of features (.npy, .npz, .safetensors, .csv).")],
-    second: Annotated[str, typer.Argument(help="Another one.")],
+    given: Annotated[
+        list[str], typer.Argument(help="Two model ids, or files of features (.npy, .npz, .safetensors, .csv).")
+    ],
     suite: SuiteOption = "quick",
     k: Annotated[int, typer.Option(min=1, help="Neighbours of cknna and mutual_knn.")] = 25,
+    permutations: Annotated[int, typer.Option(min=0, help="Row permutations for the null of those two.")] = 200,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the table here (.csv or .parquet).")] = None,
     submissions: SubmissionsOption = SUBMISSIONS,
     work: WorkOption = WORK,
     accelerator: AcceleratorOption = "auto",
     as_json: JsonFlag = False,
 ) -> None:
-    """Print every similarity of two models, or of two arrays of features of one's own.
+    """Print every metric of two models, or of any number of feature files of one's own.
 
-    latent-matter compare chgnet-0.3.0 chgnet-r2scan
-    latent-matter compare mine.npy theirs.npz --k 10
+    Files hold an array (structures, features) each, with the same structures in the same order:
+
+        latent-matter compare mine.npy theirs.npz third.safetensors --k 10 --out table.csv
+        latent-matter compare chgnet-0.3.0 chgnet-r2scan
     """
-    paths = [Path(first), Path(second)]
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        _usage(f"--out: found {out.name!r}, accepted is a name that ends in .csv or .parquet")
+    paths = [Path(name) for name in given]
     if all(path.is_file() for path in paths):
-        frame = compare_files(paths[0], paths[1], k=k)
+        frame = compare_files(paths, k, permutations)
     else:
         chosen = _suite(suite)
         entries, _ = _submissions(submissions, say=False)
-        unknown = [name for name in (first, second) if name not in entries]
+        unknown = [name for name in given if name not in entries]
         if unknown:
             _usage(f"{', '.join(unknown)}: neither a file nor a model; models: {', '.join(sorted(entries))}")
+        if len(given) != 2:
+            _usage(f"compare: found {len(given)} models, accepted are two models or any number of feature files")
         settings = _settings(work, RESULTS, accelerator, None, 900.0, None, False, entries)
         with TerminalProgress() as progress:
-            frame = compare_models(chosen, entries, first, second, settings, progress)
+            frame = compare_models(chosen, entries, given[0], given[1], settings, progress)
+    if out is not None:
+        write_table(out, frame)
     if as_json:
         print(frame.to_json(orient="records", indent=2))
         return

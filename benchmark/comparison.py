@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.numpy import load_file
 from benchmark import metrics
 from benchmark.evaluation import Evaluation, PairTask
 from benchmark.execution import Progress
-from benchmark.metrics.calibration import Similarity
+from benchmark.files import atomic_path
 from benchmark.pipeline import Settings, embed_models
 from benchmark.schema import InvalidFileError
 from benchmark.submission import Entry
@@ -22,7 +23,6 @@ from benchmark.suite import Suite
 
 ACCEPTED = ".npy, .npz, .safetensors, .csv"
 PERMUTATIONS = 200
-CALIBRATED: tuple[Similarity, ...] = ("cknna", "mutual_knn", "cka", "dcor")
 
 
 def read_features(path: Path) -> NDArray[np.float64]:
@@ -59,40 +59,40 @@ def read_features(path: Path) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def compare_files(first: Path, second: Path, k: int) -> pd.DataFrame:
-    """Every similarity of two feature files whose rows are the same structures in the same order."""
-    a, b = read_features(first), read_features(second)
-    if len(a) != len(b):
-        raise InvalidFileError(f"{second}: has {len(b)} rows, {first} has {len(a)}; rows must be the same structures")
+def compare_files(paths: Sequence[Path], k: int, permutations: int = PERMUTATIONS) -> pd.DataFrame:
+    """Every metric of feature files whose rows are the same structures in the same order; see `compare_all`.
+
+    Files are called by their names, or by their paths where names repeat. Raises InvalidFileError naming the file.
+    """
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    arrays = {name: read_features(path) for name, path in zip(names, paths, strict=True)}
+    if len(arrays) < len(paths):
+        raise InvalidFileError(f"{', '.join(names)}: a file is named twice")
+    (first, known), *others = arrays.items()
+    for name, array in others:
+        if len(array) != len(known):
+            raise InvalidFileError(
+                f"{name}: has {len(array)} rows, {first} has {len(known)}; rows must be the same structures"
+            )
     try:
-        return compare_arrays(a, b, k=k)
+        return metrics.compare_all(arrays, k=k, permutations=permutations)
     except ValueError as error:
-        raise InvalidFileError(f"{first} and {second}: {error}") from error
+        raise InvalidFileError(f"{', '.join(names)}: {error}") from error
 
 
-def compare_arrays(a: NDArray[np.float64], b: NDArray[np.float64], *, k: int = 25) -> pd.DataFrame:
-    """A row a metric: value, null mean, 95 % quantile of the null, p-value. ValueError for arrays no metric accepts."""
-    first, second = metrics.Representation(a, name="the first file"), metrics.Representation(b, name="the second file")
-    rows: list[dict[str, Any]] = []
-    for metric in CALIBRATED:
-        options = {"k": k} if metric in ("cknna", "mutual_knn") else {}
-        null = metrics.calibrate(metric, first, second, permutations=PERMUTATIONS, seed=0, **options)
-        rows.append(
-            {
-                "metric": metric,
-                "value": null.value,
-                "null_mean": null.mean,
-                "null_quantile95": null.quantile95,
-                "p_value": null.p_value,
-            }
-        )
-    rows.append({"metric": "information_imbalance first to second", "value": metrics.information_imbalance(a, b)})
-    rows.append({"metric": "information_imbalance second to first", "value": metrics.information_imbalance(b, a)})
-    rows.append({"metric": "gfre first to second", "value": metrics.global_reconstruction_error(a, b)})
-    rows.append({"metric": "gfre second to first", "value": metrics.global_reconstruction_error(b, a)})
-    rows.append({"metric": "intrinsic_dimension first", "value": metrics.intrinsic_dimension(a)})
-    rows.append({"metric": "intrinsic_dimension second", "value": metrics.intrinsic_dimension(b)})
-    return pd.DataFrame(rows)
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as CSV or Parquet, by the name's ending; never half of one. Raises InvalidFileError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            if path.suffix == ".parquet":
+                frame.to_parquet(temporary, index=False)
+            else:
+                frame.to_csv(temporary, index=False)
+    except OSError as error:
+        raise InvalidFileError(f"{path}: cannot be written: {error}") from error
 
 
 def compare_models(

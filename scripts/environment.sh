@@ -47,7 +47,12 @@ make_environment() {
     fi
     target="$root"
     [ -n "$extra" ] && target="$root[$extra]"
+    # Without a wheel of one's own, PyTorch comes in the variant that this machine's accelerator wants, not the largest.
+    local torch=()
+    if ! ls ${UV_FIND_LINKS:+"$UV_FIND_LINKS"}/torch-*.whl >/dev/null 2>&1; then
+        torch=(--torch-backend "${UV_TORCH_BACKEND:-auto}")
+    fi
     echo "Installing the project into .venv" >&2
-    "$uv" pip install --quiet --python "$environment/bin/python" --constraints "$root/constraints.txt" --editable "$target"
+    "$uv" pip install --quiet "${torch[@]}" --python "$environment/bin/python" --constraints "$root/constraints.txt" --editable "$target"
     echo "$wanted" >"$stamp"
 }

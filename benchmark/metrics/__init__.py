@@ -6,8 +6,17 @@ symmetry, invariances, null, source. The property tests and the methods page are
 
 from __future__ import annotations
 
-from .calibration import NullDistribution, calibrate, calibrate_many, half_subsets, scaled_k, subsample_values
-from .channels import VectorProbe, channel_norms, vector_probe
+from .all_pairs import compare_all
+from .calibration import (
+    NullDistribution,
+    calibrate,
+    calibrate_many,
+    half_subsets,
+    scaled_k,
+    subsample_values,
+    unbiased_null,
+)
+from .channels import VectorProbe, channel_norms, vector_null, vector_probe
 from .composition import (
     CompositionFit,
     IsomerOrder,
@@ -17,6 +26,7 @@ from .composition import (
     compositional_control,
     isomer_order,
 )
+from .cross_gram import FeatureSpacePairs, feature_space_pairs
 from .dimension import (
     GrideScales,
     IdCorrelation,
@@ -26,21 +36,23 @@ from .dimension import (
     intrinsic_dimension,
 )
 from .imbalance import information_imbalance
-from .learning import LearningCurve, learning_curve
+from .learning import LearningCurve, learning_curve, learning_curve_many
 from .neighbours import Neighbours, neighbours
-from .nonlinear_probes import NonlinearProbe, nonlinear_probe
+from .nonlinear_probes import NonlinearProbe, nonlinear_probe, nonlinear_probe_many
 from .pooling import cumulant_pool, mean_pool
 from .probes import CpdResult, CpdSubsamples, ShuffledNull, cpd, cpd_many, cpd_subsample, shuffled_null
-from .reconstruction import global_reconstruction_error, local_reconstruction_error
+from .reconstruction import global_reconstruction_error, local_reconstruction_error, local_reconstruction_errors
 from .registry import METRICS, MetricRecord
 from .representation import Representation
 from .similarity import cknna, distance_correlation, linear_cka, mutual_knn
+from .streaming import Streamed, StreamedModel, stream
 
 __all__ = [
     "METRICS",
     "CompositionFit",
     "CpdResult",
     "CpdSubsamples",
+    "FeatureSpacePairs",
     "GrideScales",
     "IdCorrelation",
     "IsomerOrder",
@@ -51,11 +63,14 @@ __all__ = [
     "NullDistribution",
     "Representation",
     "ShuffledNull",
+    "Streamed",
+    "StreamedModel",
     "VectorProbe",
     "calibrate",
     "calibrate_many",
     "channel_norms",
     "cknna",
+    "compare_all",
     "composition_corrected_mae",
     "composition_projection",
     "composition_share",
@@ -66,6 +81,7 @@ __all__ = [
     "cumulant_pool",
     "distance_correlation",
     "effective_rank",
+    "feature_space_pairs",
     "global_reconstruction_error",
     "gride_scales",
     "half_subsets",
@@ -74,14 +90,20 @@ __all__ = [
     "intrinsic_dimension",
     "isomer_order",
     "learning_curve",
+    "learning_curve_many",
     "linear_cka",
     "local_reconstruction_error",
+    "local_reconstruction_errors",
     "mean_pool",
     "mutual_knn",
     "neighbours",
     "nonlinear_probe",
+    "nonlinear_probe_many",
     "scaled_k",
     "shuffled_null",
+    "stream",
     "subsample_values",
+    "unbiased_null",
+    "vector_null",
     "vector_probe",
 ]

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from .neighbours import nearest, round_to_ties, row_tiles, squared_distances
+from .neighbours import Neighbours, nearest, round_to_ties, row_tiles, squared_distances
 from .validation import FloatArray, IntArray, features, positive_int, same_rows
 
+DIMENSIONS = ("intrinsic_dimension", "intrinsic_dimension_mle", "intrinsic_dimension_gride")
 Method = Literal["twonn", "mle", "gride"]
 ID_CORRELATION_ROWS = 5000
 """`id_correlation` looks at no more rows: its permutations cost n^2 each."""
@@ -46,6 +47,24 @@ def intrinsic_dimension(
         n1 = positive_int("scale", scale)
         return _gride(_distances(A, 2 * n1)[:, [n1 - 1, 2 * n1 - 1]], n1)
     raise ValueError(f"method: expected 'twonn', 'mle' or 'gride', found {method!r}")
+
+
+def dimensions_of(neighbours_: Neighbours, A: ArrayLike, k: int = 50) -> dict[str, tuple[float, int]]:
+    """TwoNN, Levina-Bickel and GRIDE dimensions of A (n, d) from its Euclidean neighbours, searched already.
+
+    Each with the neighbours that it rests on, at most `k` and those that are there. The values are those of
+    `intrinsic_dimension`: where A repeats rows, neighbours are searched again without the repeats. NaN where too
+    few rows are distinct.
+    """
+    distances = neighbours_.values
+    if not distances.all():  # a repeated row is its copy's neighbour at distance 0
+        distinct = np.unique(features("A", A), axis=0)
+        if len(distinct) < 3:
+            return {id: (float("nan"), 2) for id in DIMENSIONS}
+        distances = nearest(distinct, min(neighbours_.k, len(distinct) - 1), "euclidean").values
+    most = min(k, distances.shape[1])
+    values = (_twonn(distances[:, :2], 0.9), _levina_bickel(distances[:, :most]), _gride(distances[:, :2], 1))
+    return dict(zip(DIMENSIONS, zip(values, (2, most, 2), strict=True), strict=True))
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
-from .neighbours import nearest, row_tiles, squared_distances
+from . import tiles
+from .neighbours import nearest, row_tiles
 from .validation import FloatArray, IntArray, features, positive_int, same_rows
 
 
@@ -27,8 +29,22 @@ def information_imbalance(A: ArrayLike, B: ArrayLike, *, k: int = 1) -> float:
     a, b = features("A", A), features("B", B)
     n = same_rows(A=a, B=b)
     indices = nearest(a, positive_int("k", k, maximum=n - 1, why=" (rows - 1)"), "euclidean").indices
-    total = sum(rank_sum(indices[tile], squared_distances(b[tile], b), tile.start) for tile in row_tiles(n, n))
-    return imbalance_of_rank_sum(total, n, k)
+    return imbalance_of_rank_sum(rank_sum_of(indices, b), n, k)
+
+
+def rank_sum_of(indices: IntArray, b: FloatArray) -> float:
+    """Sum of the mid-ranks that the neighbours `indices` (n, k) have in features (n, d) in standard form."""
+    n = len(b)
+    rows = tiles.Rows.of(b, torch.device("cpu"))
+    if not rows.squares.any():  # constant features: all others tied
+        return indices.size * n / 2.0
+    total = 0.0
+    with torch.inference_mode():
+        for tile in row_tiles(n, n):
+            q = tiles.squared_distances(rows, tile.start, rows.array[tile] @ rows.array.T)
+            ordered = tiles.sorted_rows(q, torch.empty(q.shape, dtype=torch.float32))
+            total += float(tiles.rank_sums(rows, tile.start, q, ordered, torch.from_numpy(indices[tile])).sum())
+    return total
 
 
 def rank_sum(indices: IntArray, distances: FloatArray, first_row: int = 0) -> float:

@@ -13,12 +13,16 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
+from . import tiles
 from .validation import FloatArray, IntArray, features, positive_int
 
 Metric = Literal["cosine", "euclidean"]
+TABLE_ROWS = 4096
+"""Up to so many rows edges are looked up in a table (64 MB), which permutations do thousands of times."""
 TILE_ENTRIES = 4_000_000
 """Entries of one row tile of an n x n matrix: 32 MB of float64."""
 
@@ -69,11 +73,28 @@ class Edges:
     values: FloatArray
 
     @cached_property
-    def positions(self) -> NDArray[np.int32]:
-        """(n * n,) position of edge i -> j at i * n + j, -1 where there is none: 4 bytes a pair of rows."""
+    def _keys(self) -> IntArray:
+        """The edges as one rising number each, source * n + target."""
+        keys: IntArray = self.sources * self.n + self.targets
+        return keys
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
         table = np.full(self.n * self.n, -1, dtype=np.int32)
-        table[self.sources * self.n + self.targets] = np.arange(self.targets.size)
+        table[self._keys] = np.arange(self.targets.size)
         return table
+
+    def positions(self, sources: IntArray, targets: IntArray) -> IntArray:
+        """(m,) positions of the edges sources -> targets, -1 where there is none."""
+        wanted = sources * self.n + targets
+        if self.n <= TABLE_ROWS:
+            positions: IntArray = self._table[wanted].astype(np.int64)
+            return positions
+        found = np.minimum(np.searchsorted(self._keys, wanted), max(0, self.targets.size - 1))
+        if not self.targets.size:
+            return np.full(wanted.shape, -1)
+        positions = np.where(self._keys[found] == wanted, found, -1)
+        return positions
 
 
 def row_tiles(n: int, columns: int) -> Iterator[slice]:
@@ -99,13 +120,6 @@ def squared_distances(rows: FloatArray, others: FloatArray) -> FloatArray:
     return round_to_ties(squared)
 
 
-def unit_rows(array: FloatArray) -> FloatArray:
-    """Rows divided by their Euclidean norm; rows of norm 0 have no direction and stay 0."""
-    norms = np.linalg.norm(array, axis=1, keepdims=True)
-    unit: FloatArray = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
-    return unit
-
-
 def smallest(keys: FloatArray, k: int) -> IntArray:
     """Column indices (rows, k) of each row's k smallest keys, rising; the smaller index first at ties."""
     if k >= keys.shape[1]:
@@ -121,19 +135,16 @@ def smallest(keys: FloatArray, k: int) -> IntArray:
 
 def nearest(array: FloatArray, k: int, metric: Metric) -> Neighbours:
     """Neighbours of features already in standard form, row tile by row tile."""
-    n = array.shape[0]
-    indices = np.empty((n, k), dtype=np.int64)
-    values = np.empty((n, k))
-    directions = unit_rows(array) if metric == "cosine" else array
-    for tile in row_tiles(n, n):
-        if metric == "cosine":
-            keys = -np.round(directions[tile] @ directions.T, 12)
-        else:
-            keys = squared_distances(directions[tile], directions)
-        keys[np.arange(tile.stop - tile.start), np.arange(tile.start, tile.stop)] = np.inf
-        indices[tile] = smallest(keys, k)
-        found = np.take_along_axis(keys, indices[tile], axis=1)
-        values[tile] = -found if metric == "cosine" else np.sqrt(found)
+    rows = tiles.Rows.of(array, torch.device("cpu"))
+    indices, values = np.empty((rows.n, k), dtype=np.int64), np.empty((rows.n, k))
+    with torch.inference_mode():
+        for tile in row_tiles(rows.n, rows.n):
+            inner = rows.array[tile] @ rows.array.T
+            if metric == "cosine":
+                found = tiles.nearest_by_cosine(rows, tile.start, inner, k, torch.empty_like(inner))
+            else:
+                found = tiles.nearest_by_distance(rows, tile.start, tiles.squared_distances(rows, tile.start, inner), k)
+            indices[tile], values[tile] = found[0].numpy(), found[1].numpy()
     return Neighbours(indices, values)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .neighbours import Edges, Neighbours, row_tiles, squared_distances
+from .neighbours import Edges, Neighbours, row_tiles
 from .representation import Representation
+from .streaming import stream
 from .validation import FloatArray, IntArray, features, positive_int, same_rows
 
 MINIMUM_ROWS = 4
@@ -79,9 +80,8 @@ def distance_correlation(A: ArrayLike, B: ArrayLike, *, biased: bool = False) ->
     >>> round(distance_correlation(X, 5 - X), 12)
     1.0
     """
-    a, b = features("A", A, minimum_rows=MINIMUM_ROWS), features("B", B, minimum_rows=MINIMUM_ROWS)
-    same_rows(A=a, B=b)
-    return _distance_correlation(a, b, biased=biased)
+    found = stream({"A": A, "B": B}, cosine=0, euclidean=0)
+    return found.distance_correlation("A", "B", biased=biased)
 
 
 def cknna_of(first: Neighbours, second: Neighbours) -> float:
@@ -95,7 +95,24 @@ def cknna_of(first: Neighbours, second: Neighbours) -> float:
 
 def mutual_knn_of(first: Neighbours, second: Neighbours) -> float:
     """`mutual_knn` from neighbours of the same k."""
-    return float(np.count_nonzero(second.edges.positions[_keys(first.edges)] >= 0) / (first.n * first.k))
+    return float(
+        np.count_nonzero(second.edges.positions(first.edges.sources, first.edges.targets) >= 0) / (first.n * first.k)
+    )
+
+
+def neighbour_nulls(first: Neighbours, second: Neighbours, permutations: int, seed: int = 0) -> dict[str, FloatArray]:
+    """cknna and mutual_knn (permutations,) each with the rows of `second` permuted; NaN where cknna is not defined.
+
+    No neighbour is searched again: a permutation relabels edges, and those in common cost O(n k).
+    """
+    rng = np.random.default_rng(seed)
+    edges, others = first.edges, second.edges
+    own = edge_hsic(common_edges(edges, edges)), edge_hsic(common_edges(others, others))
+    found = np.empty((2, permutations))
+    for i in range(permutations):
+        common = common_edges(edges, others, rng.permutation(first.n))
+        found[:, i] = _ratio(edge_hsic(common), *own), common[1].size / (first.n * first.k)
+    return {"cknna": found[0], "mutual_knn": found[1]}
 
 
 def common_edges(edges: Edges, others: Edges, permutation: IntArray | None = None) -> tuple[Edges, FloatArray]:
@@ -104,7 +121,10 @@ def common_edges(edges: Edges, others: Edges, permutation: IntArray | None = Non
     With `permutation` the rows of `others` are permuted first (its row i is then row `permutation[i]`): no
     neighbour is searched again.
     """
-    where = others.positions[_keys(edges, permutation)]
+    sources, targets = edges.sources, edges.targets
+    if permutation is not None:
+        sources, targets = permutation[sources], permutation[targets]
+    where = others.positions(sources, targets)
     kept = np.flatnonzero(where >= 0)
     common = Edges(edges.n, edges.sources[kept], edges.targets[kept], edges.values[kept])
     return common, others.values[where[kept]]
@@ -127,12 +147,6 @@ def edge_hsic(common: tuple[Edges, FloatArray]) -> float:
     row_sums = np.bincount(edges.sources, weights=other, minlength=n)
     total = float(edges.values.sum() * other.sum()) / ((n - 1) * (n - 2))
     return (trace + total - 2.0 * float(column_sums @ row_sums) / (n - 2)) / (n * (n - 3))
-
-
-def _keys(edges: Edges, permutation: IntArray | None = None) -> IntArray:
-    if permutation is None:
-        return edges.sources * edges.n + edges.targets
-    return permutation[edges.sources] * edges.n + permutation[edges.targets]
 
 
 def _neighbour_pair(A: ArrayLike, B: ArrayLike, k: int) -> tuple[Neighbours, Neighbours]:
@@ -162,25 +176,3 @@ def _linear_hsic(a: FloatArray, b: FloatArray) -> float:
         inner = sum(float(np.vdot(a[tile] @ a.T, b[tile] @ b.T)) for tile in row_tiles(n, n))
     dot = float(diagonal_a @ diagonal_b)
     return inner - dot + float(diagonal_a.sum() * diagonal_b.sum()) / ((n - 1) * (n - 2)) - 2.0 * dot / (n - 2)
-
-
-def _distance_correlation(a: FloatArray, b: FloatArray, *, biased: bool) -> float:
-    """Two passes over row tiles of the distance matrices: row sums, then the three centred products."""
-    n = len(a)
-    sums = np.empty((2, n))
-    for tile in row_tiles(n, n):
-        sums[0, tile] = np.sqrt(squared_distances(a[tile], a)).sum(axis=1)
-        sums[1, tile] = np.sqrt(squared_distances(b[tile], b)).sum(axis=1)
-    divisor, grand = (n, n * n) if biased else (n - 2, (n - 1) * (n - 2))
-    products = np.zeros(3)
-    for tile in row_tiles(n, n):
-        rows = np.arange(tile.start, tile.stop)
-        centred = []
-        for array, total in ((a, sums[0]), (b, sums[1])):
-            distances = np.sqrt(squared_distances(array[tile], array))
-            distances += total.sum() / grand - total[tile, None] / divisor - total[None, :] / divisor
-            if not biased:
-                distances[rows - tile.start, rows] = 0.0
-            centred.append(distances)
-        products += [np.vdot(centred[i], centred[j]) for i, j in ((0, 1), (0, 0), (1, 1))]
-    return _ratio(*(float(product) for product in products))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -66,9 +67,26 @@ def test_two_feature_files_are_compared(runner: CliRunner, tmp_path: Path) -> No
     np.savez(tmp_path / "b.npz", features=first @ generator.normal(size=(6, 6)), other=np.ones(3))
     result = runner.invoke(app, ["compare", str(tmp_path / "a.npy"), str(tmp_path / "b.npz"), "--k", "5", "--json"])
     assert result.exit_code == 0, result.output
-    values = {row["metric"]: row["value"] for row in json.loads(result.output)}
-    assert values["gfre first to second"] < 1e-6
-    assert 0.0 < values["mutual_knn"] < 1.0
+    values = {(row["metric"], row["a"], row["b"]): row for row in json.loads(result.output)}
+    assert values["gfre", "a.npy", "b.npz"]["value"] < 1e-6
+    assert 0.0 < values["mutual_knn", "a.npy", "b.npz"]["value"] < 1.0
+    assert values["cknna", "a.npy", "b.npz"]["p_value"] < 0.01
+
+
+def test_any_number_of_feature_files_is_compared_and_saved(runner: CliRunner, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    names = [str(tmp_path / f"{letter}.npy") for letter in "abc"]
+    for name in names:
+        np.save(name, generator.normal(size=(60, 4)))
+    for out in ("table.csv", "table.parquet"):
+        arguments = [*names, "--k", "5", "--permutations", "0", "--out", str(tmp_path / out)]
+        result = runner.invoke(app, ["compare", *arguments])
+        assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert (table.metric == "information_imbalance").sum() == 6
+    np.testing.assert_allclose(table.value, pd.read_parquet(tmp_path / "table.parquet").value)
+    refused = runner.invoke(app, ["compare", *names, "--out", str(tmp_path / "table.txt")])
+    assert refused.exit_code == 2 and ".csv or .parquet" in refused.output
 
 
 def test_feature_files_that_do_not_fit_are_refused_with_their_names(runner: CliRunner, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """What the mean over atoms hides: dimension and probes of the features at each order of cumulant pooling.
 
 Cumulants of the atoms' features say how they are distributed over a structure; orders above the first tell structures
-apart whose means are alike (arXiv:2512.05717).
+apart whose means are alike (arXiv:2512.05717). Without intervals: folds are by formula, and where formulas are few one
+hard fold moves an R^2, the more so the more columns there are.
 """
 
 from __future__ import annotations

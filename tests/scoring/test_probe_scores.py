@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from benchmark.embedding.features import FeatureSet, LayerArray
 from benchmark.embedding.rotations import real_harmonics, rotate_features, wigner
 from benchmark.metrics import compositional_control, cpd
-from benchmark.results.records import Score
+from benchmark.results.records import Record, Score
+from benchmark.results.tables import learning_table, pooling_table
 from benchmark.scoring.channels import NO_VECTORS, channel_scores, vector_channels
 from benchmark.scoring.data import ModelFeatures, ScoringData, no_cache
 from benchmark.scoring.learning import learning_points, learning_scores
@@ -83,6 +84,34 @@ def test_learning_curves_rise_to_the_probe_and_are_summed_up_by_their_area() -> 
     assert all(point.draws == 10 and point.standard_error is not None for point in points)
     area = value(learning_scores(suite(), no_cache, model), "learning_area_partial", "gap")
     assert area == pytest.approx(np.trapezoid(means, np.log([32, 64, 128])) / np.log(4))
+
+
+def test_curves_and_pooled_layers_become_tables_with_a_row_each() -> None:
+    atoms = np.random.default_rng(7).normal(size=(N * ATOMS, 4)).astype(np.float32)
+    data = molecules()
+    features = FeatureSet("model", "outside", {"backbone": LayerArray(atoms, "atom", None)}, None, data.offsets)
+    model = ModelFeatures(features, "backbone", data)
+    points, pooled = learning_points(suite(), no_cache, model), pooled_layers(suite(), no_cache, model)
+    record = Record(
+        key="0" * 64,
+        suite="synthetic",
+        suite_version=1,
+        model="model",
+        family="family",
+        control=None,
+        status="ok",
+        pooling=pooled,
+        learning_curves=points,
+        reproduce="",
+    )
+    record = Record.model_validate_json(record.model_dump_json())
+    curves = learning_table([record])
+    assert len(curves) == 2 * 2 * 3
+    assert curves["n_train"].tolist()[:3] == [32, 64, 128]
+    assert curves["mean"].tolist() == [point.mean for point in points]
+    orders = pooling_table([record])
+    assert orders["pooling"].tolist() == [each.pooling for each in pooled]
+    assert orders["r2_partial_gap"].tolist() == [each.measures["r2_partial_gap"] for each in pooled]
 
 
 class Dipoles:

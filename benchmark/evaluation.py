@@ -161,6 +161,21 @@ class PairTask:
         return f"{self.model} · {self.dataset}"
 
 
-def call(task: ScoreTask | PairTask) -> Scored | list[PairValue]:
+@dataclass(frozen=True)
+class PassTask:
+    """Compare all of `models` on one data set at once, for the tasks above to find."""
+
+    evaluation: Evaluation
+    models: tuple[str, ...]
+    dataset: str
+
+    def __call__(self) -> None:
+        _scorer_of(self.evaluation).stream(self.models, self.dataset)
+
+    def __str__(self) -> str:
+        return f"all pairs · {self.dataset}"
+
+
+def call(task: ScoreTask | PairTask | PassTask) -> Scored | list[PairValue] | None:
     """Run a task; a module-level function, so that it can be sent to a process."""
     return task()

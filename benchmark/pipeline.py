@@ -20,7 +20,7 @@ from benchmark.embedding.errors import EmbeddingError
 from benchmark.embedding.extraction import EmbeddingSettings, embed, feature_key, find_features, prepare
 from benchmark.embedding.features import Sidecar
 from benchmark.embedding.machine import Accelerator
-from benchmark.evaluation import Evaluation, PairTask, Scored, ScoreTask, call
+from benchmark.evaluation import Evaluation, PairTask, PassTask, Scored, ScoreTask, call
 from benchmark.execution import Progress, available_cores, in_processes, in_threads
 from benchmark.export import export_results, write_settings
 from benchmark.files import content_key, write_json
@@ -216,7 +216,11 @@ def score_models(
     pairs_key = evaluation.pairs_key(present)
     pair_tasks = [] if _has_pairs(settings.pairs_path(suite), pairs_key) else _pair_tasks(evaluation, present)
     tasks += pair_tasks
-    progress.begin("Scoring", len(tasks))
+    passes = _pass_tasks(evaluation, present) if tasks else []
+    progress.begin("Scoring", len(passes) + len(tasks))
+    for done in in_processes(passes, call, settings.jobs):
+        # without the pass every task computes its own; what is wrong with a model shows there, under its name
+        progress.finish(str(done.task), "compared" if done.error is None else describe_failure(done.error))
     pairs: dict[str, list[PairValue]] = {}
     for outcome in in_processes(tasks, call, settings.jobs):
         task = outcome.task
@@ -237,6 +241,14 @@ def score_models(
         whole = len(pairs) == len(pair_tasks)
         write_json(settings.pairs_path(suite), {"key": pairs_key if whole else None, "values": values})
     return [records[model] for model in models]
+
+
+def _pass_tasks(evaluation: Evaluation, models: Sequence[str]) -> list[PassTask]:
+    present = {
+        dataset: tuple(model for model in models if (model, dataset) in evaluation.sidecars)
+        for dataset in evaluation.suite.datasets()
+    }
+    return [PassTask(evaluation, there, dataset) for dataset, there in present.items() if len(there) > 1]
 
 
 def _pair_tasks(evaluation: Evaluation, models: Sequence[str]) -> list[PairTask]:

@@ -88,13 +88,11 @@ class Edges:
         """(m,) positions of the edges sources -> targets, -1 where there is none."""
         wanted = sources * self.n + targets
         if self.n <= TABLE_ROWS:
-            positions: IntArray = self._table[wanted].astype(np.int64)
-            return positions
-        found = np.minimum(np.searchsorted(self._keys, wanted), max(0, self.targets.size - 1))
+            return np.asarray(self._table[wanted], dtype=np.int64)
         if not self.targets.size:
             return np.full(wanted.shape, -1)
-        positions = np.where(self._keys[found] == wanted, found, -1)
-        return positions
+        found = np.minimum(np.searchsorted(self._keys, wanted), self.targets.size - 1)
+        return np.asarray(np.where(self._keys[found] == wanted, found, -1), dtype=np.int64)
 
 
 def row_tiles(n: int, columns: int) -> Iterator[slice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,12 @@ import numpy as np
 from benchmark.metrics import (
     NullDistribution,
     Representation,
+    Streamed,
     distance_correlation,
-    global_reconstruction_error,
+    feature_space_pairs,
     id_correlation,
+    information_imbalance,
+    stream,
     subsample_values,
 )
 from benchmark.metrics.calibration import Resampled, Similarity, calibrate_many
@@ -50,6 +54,41 @@ class Comparisons:
     def __init__(self, suite: Suite, cache: Cache) -> None:
         self.suite = suite
         self.cache = cache
+
+    def stream(self, models: Sequence[ModelFeatures], *, residual: bool = False) -> None:
+        """Imbalances both ways and the biased distance correlation of all pairs, remembered, from one pass.
+
+        Models whose residual is not defined are left out of a residual pass. What is known already is not computed.
+        """
+        views = {model.model: (model, model.residual if residual else model.representation) for model in models}
+        arrays = {name: view.array for name, (_, view) in views.items() if view is not None}
+
+        @functools.cache
+        def found() -> Streamed:
+            return stream(arrays, cosine=0, euclidean=0)
+
+        for first, second in itertools.permutations(arrays, 2):
+            a, b = views[first][0], views[second][0]
+            ranks = functools.partial(lambda x, y: number(found().information_imbalance(x, y)), first, second)
+            self.cache("imbalance", _pair("information_imbalance", a, b, residual), ranks)
+            if not residual:
+                biased = functools.partial(
+                    lambda x, y: number(found().distance_correlation(x, y, biased=True)), first, second
+                )
+                self.cache("dcor_biased", _pair("dcor_biased", a, b, False), biased)
+
+    def reconstruct(self, models: Sequence[ModelFeatures]) -> None:
+        """gfre per atom of all pairs both ways, remembered; models without features per atom are left out."""
+        atoms = {model.model: (model, model.atoms) for model in models}
+        arrays = {name: array for name, (_, array) in atoms.items() if array is not None}
+
+        @functools.cache
+        def found() -> dict[tuple[str, str], float]:
+            return feature_space_pairs(arrays, groups=models[0].data.structure_of_atom).gfre
+
+        for first, second in itertools.permutations(arrays, 2):
+            error = functools.partial(lambda x, y: number(found()[x, y]), first, second)
+            self.cache("gfre", _pair("gfre", atoms[first][0], atoms[second][0], False), error)
 
     def agreement(
         self, metric: Similarity, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False, k: int | None = None
@@ -116,8 +155,7 @@ class Comparisons:
             return None
 
         def compute() -> float | None:
-            whole = [np.arange(a.n)]
-            return number(float(subsample_values("information_imbalance", *views, whole, k=1)[0]))
+            return number(information_imbalance(views[0].array, views[1].array))
 
         found: float | None = self.cache("imbalance", _pair("information_imbalance", a, b, residual), compute)
         return found
@@ -150,7 +188,9 @@ class Comparisons:
             return None
 
         def compute() -> float | None:
-            return number(global_reconstruction_error(atoms_a, atoms_b, groups=a.data.structure_of_atom))
+            arrays = {"a": atoms_a, "b": atoms_b}
+            pairs = feature_space_pairs(arrays, groups=a.data.structure_of_atom)
+            return number(pairs.gfre["a", "b"])
 
         found: float | None = self.cache("gfre", _pair("gfre", a, b, False), compute)
         return found

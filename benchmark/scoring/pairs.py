@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.metrics.calibration import Similarity
 from benchmark.results.records import PairValue
-from benchmark.scoring.alignment import NO_RESIDUAL, SYMMETRIC
+from benchmark.scoring.alignment import NO_RESIDUAL, NOT_PER_ATOM, SYMMETRIC
 from benchmark.scoring.catalogue import RESIDUAL_SUFFIX
 from benchmark.scoring.comparisons import Agreement, Comparisons
 from benchmark.scoring.data import ModelFeatures
@@ -35,6 +35,8 @@ def pair_values(comparisons: Comparisons, a: ModelFeatures, b: ModelFeatures) ->
     for first, second in ((a, b), (b, a)):
         value = comparisons.imbalance(first, second)
         rows.append(_row(first, second, "information_imbalance", value, k=1))
+        error = comparisons.reconstruction(first, second)
+        rows.append(_row(first, second, "gfre", error, reason=None if error is not None else NOT_PER_ATOM))
     rows.append(_row(a, b, "dcor_biased", comparisons.biased_distance_correlation(a, b)))
     return rows
 

@@ -99,6 +99,14 @@ class Scorer:
         prepare_pairs(self._comparisons, views[0], views[1:])
         return [row for other in views[1:] for row in pair_values(self._comparisons, views[0], other)]
 
+    def stream(self, models: Sequence[str], dataset: str) -> None:
+        """Remember what one pass over all `models` at once finds for `pairs` and `score` on one data set."""
+        views = [self._view(model, dataset) for model in models if self._has(model, dataset)]
+        if len(views) > 1:
+            self._comparisons.stream(views)
+            self._comparisons.stream(views, residual=True)
+            self._comparisons.reconstruct(views)
+
     def layer_scores(self, model: str) -> list[Score]:
         """Dimension, rank, composition's share and r2_partial of every stored invariant layer but the suite's.
 

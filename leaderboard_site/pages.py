@@ -44,6 +44,8 @@ TABLE_TITLES = {
     "scores": "Every score in long form, with null, p-value, sizes, and the reason where there is no value.",
     "pairs": "Every pair of models: similarity metrics, with null and calibrated value.",
     "layers": "Each layer's shape and geometry.",
+    "pooling": "The suite's layer pooled to means and to higher cumulants over the atoms, and what each holds.",
+    "learning_curves": "What a linear probe reads from 32, 64, ... training structures, with the spread over draws.",
     "models": "Who made a model, from what, and how its features were computed.",
     "conformance": "What each adapter was checked for and with which outcome.",
     "quality": "Lines worth a reader's eye: dead columns, ties, models at the null.",

@@ -48,6 +48,11 @@ REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "conformance": ("model", "check", "status", "measured", "tolerance", "detail"),
     "quality": ("suite", "suite_version", "model", "line"),
+    "pooling": ("suite", "suite_version", "model", "dataset", "layer", "pooling", "dimension"),
+    "learning_curves": (
+        *("suite", "suite_version", "model", "dataset", "layer", "target", "measure", "n_train"),
+        *("mean", "standard_error", "draws"),
+    ),
     "costs": ("suite", "suite_version", "model", "dataset", "wall_seconds", "peak_memory_mb", "device", "hardware"),
     "datasets": (
         *("dataset", "version", "title", "description", "structures", "periodic", "labels", "licence", "source"),

@@ -12,6 +12,8 @@ TEXTS = {
     "scores": "long form: every score of every model, with interval, null, n, d, k",
     "pairs": "every metric of every pair of models on every data set",
     "layers": "stored layers and what was measured on each",
+    "pooling": "the suite's layer pooled to means and higher cumulants, and what was measured on each",
+    "learning_curves": "what a linear probe reads from 32, 64, ... training structures",
     "models": "what each model is, where its weights come from, how its rows are reproduced",
     "conformance": "what each adapter was checked for, measured against which tolerance",
     "quality": "lines worth a reader's eye: dead columns, ties, models at the null",

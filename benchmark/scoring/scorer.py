@@ -36,6 +36,7 @@ from benchmark.scoring.representation import energy_score, representation_scores
 from benchmark.suite import Suite
 
 FeatureSource = Callable[[str, str], FeatureSet | None]
+ROUNDING = 1e-9
 KEPT = 16
 """Models and data sets whose neighbour lists and distances stay in memory (about 80 MB each at 1,000 structures)."""
 
@@ -301,7 +302,9 @@ def _by_place(scores: list[Score]) -> dict[tuple[Any, ...], Score]:
 def _is_better(control: Score | None, score: Score) -> bool:
     if control is None or control.value is None or score.value is None:
         return False
-    return better(score.id, control.value, score.value)
+    # equal numbers computed in another order differ in their last digits
+    equal = abs(control.value - score.value) <= ROUNDING * max(1.0, abs(score.value))
+    return not equal and better(score.id, control.value, score.value)
 
 
 def _remarks(score: Score) -> list[str]:

@@ -60,6 +60,33 @@ def write_results(results: Path) -> Path:
             for name, *_ in MODELS
             for dataset in (CRYSTALS, MOLECULES)
         ],
+        "pooling": [
+            {
+                **SUITE,
+                "model": name,
+                "dataset": MOLECULES,
+                "layer": "backbone",
+                "pooling": "cumulants:2",
+                "dimension": 128,
+            }
+            for name, *_ in MODELS
+        ],
+        "learning_curves": [
+            {
+                **SUITE,
+                "model": name,
+                "dataset": MOLECULES,
+                "layer": "backbone",
+                "target": "gap",
+                "measure": "r2_partial",
+                "n_train": n_train,
+                "mean": 0.1 * step,
+                "standard_error": 0.02,
+                "draws": 10,
+            }
+            for name, *_ in MODELS
+            for step, n_train in enumerate((32, 64, 128))
+        ],
         "models": [_model(*entry) for entry in MODELS]
         + [_model(FAILED, "Dysprosium", "dysprosium", "", (0, 0), 0, "")],
         "conformance": [

@@ -1,5 +1,6 @@
 """The benchmark of the metrics: its measurements stop at their limits and its sums claim nothing unmeasured."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,11 +29,11 @@ def arrays() -> tuple[np.ndarray, np.ndarray]:
 
 
 def results_of(**seconds: list[float]) -> Results:
-    """Quick results at n=300 whose peers took these times; a call without times ran out of memory."""
+    """Quick results at n=400 whose peers took these times; a call without times ran out of memory."""
     results = Results(QUICK, "cpu", {"processor": "of the test"})
     for call, times in seconds.items():
         ended = "" if times else "ended at 9.0 GiB"
-        results.peers[call, 300] = Measured(call, 300, times, [{} for _ in times], 2 * GIB, ended, "2026-01-01")
+        results.peers[call, 400] = Measured(call, 400, times, [{} for _ in times], 2 * GIB, ended, "2026-01-01")
     return results
 
 
@@ -43,9 +44,9 @@ def test_models_of_the_synthetic_features_are_alike_but_not_equal(arrays: tuple[
 
 def test_the_dense_formulation_has_the_values_of_the_metrics(arrays: tuple[np.ndarray, np.ndarray]) -> None:
     tensors = [torch.from_numpy(array) for array in arrays]
-    assert dense.cknna(*tensors, 10, regularisation=0.0) == pytest.approx(cknna(*arrays, k=10), abs=1e-10)
-    assert dense.cknna(*tensors, 10) == pytest.approx(cknna(*arrays, k=10), abs=1e-3)
-    assert dense.cknna(*tensors, 10) != dense.cknna(*tensors, 10, regularisation=0.0)
+    regularised, exact = dense.cknna(*tensors, 10)
+    assert exact == pytest.approx(cknna(*arrays, k=10), abs=1e-10)
+    assert 0 < exact - regularised < 1e-3
     assert dense.mutual_knn(*tensors, 10) == pytest.approx(mutual_knn(*arrays, k=10))
     assert dense.cka(*tensors) == pytest.approx(linear_cka(*arrays), abs=1e-10)
 
@@ -78,6 +79,7 @@ def test_a_call_over_its_memory_is_ended_and_says_so(tmp_path: Path) -> None:
 def test_a_call_that_fails_gives_its_last_words(tmp_path: Path) -> None:
     found = measure(sys.executable, "sleep", 50, [[tmp_path / "missing.npy"]], {}, Limits(60, GIB))
     assert found.ended.startswith("FileNotFoundError")
+    assert found.broken
 
 
 def test_a_measured_cell_is_found_again_under_its_key_alone(tmp_path: Path) -> None:
@@ -88,8 +90,8 @@ def test_a_measured_cell_is_found_again_under_its_key_alone(tmp_path: Path) -> N
 
 
 def test_a_peer_that_gave_no_value_adds_nothing_to_the_sum() -> None:
-    results = results_of(dense_cknna=[1.0, 3.0], dense_cknna_unregularised=[5.0], dcor=[], skmatter_gfre=[0.5])
-    seconds, calls = pair_seconds(results, 300, ["here", "dcor", "skmatter"])
+    results = results_of(dense_cknna=[1.0, 3.0], skdim_twonn=[5.0], dcor=[], skmatter_gfre=[0.5])
+    seconds, calls = pair_seconds(results, 400, ["here", "dcor", "skmatter", "skdim"])
     assert seconds == 2.5
     assert [call.id for call in calls] == ["dense_cknna", "skmatter_gfre"]
 
@@ -98,22 +100,22 @@ def test_directed_values_are_compared_with_those_of_the_same_direction() -> None
     from metrics_benchmark.plan import CALLS
 
     results = results_of(skmatter_gfre=[0.5])
-    results.peers["skmatter_gfre", 300].values = [{"gfre": 0.25, "gfre_reverse": 0.75}]
+    results.peers["skmatter_gfre", 400].values = [{"gfre": 0.25, "gfre_reverse": 0.75}]
     ours = {"gfre|0|1": 0.25, "gfre|1|0": 0.5}
-    results.ours[300, 2] = Measured("ours_all", 300, [0.01], [ours])
+    results.ours[400, 2] = Measured("ours_all", 400, [0.01], [ours])
     call = next(call for call in CALLS if call.id == "skmatter_gfre")
-    assert largest_difference(results, call, 300) == 0.25
+    assert largest_difference(results, call, 400) == 0.25
 
 
 def test_the_page_names_what_is_missing_and_the_ratio(tmp_path: Path) -> None:
     results = results_of(dense_cknna=[2.0], dcor=[])
     results.missing["skdim"] = "no such package"
     for count in QUICK.models:
-        results.ours[300, count] = Measured("ours_all", 300, [0.1], [{}], GIB, "", "2026-01-01")
+        results.ours[400, count] = Measured("ours_all", 400, [0.1], [{}], GIB, "", "2026-01-01")
     write_report(results, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
-    assert "| 300 | 4 | 6 | 100 ms | 1.00 GiB | 12 s | 120 | - |" in page
-    assert "dcor `u_distance_correlation_sqr` at n=300 (ended at 9.0 GiB)" in page
+    assert "| 400 | 4 | 6 | 100 ms | 1.00 GiB | 12 s | 120 | - |" in page
+    assert "dcor `u_distance_correlation_sqr` at n=400 (ended at 9.0 GiB)" in page
     assert "| skdim | not measured: no such package |" in page
     assert (tmp_path / "page.svg").read_text().startswith("<svg")
 
@@ -121,3 +123,18 @@ def test_the_page_names_what_is_missing_and_the_ratio(tmp_path: Path) -> None:
 def test_a_panel_without_points_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least one point"):
         draw([Panel("time", "s", {"ours": []})])
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_measures_once_and_agrees_with_the_dense_formulation(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "benchmark_metrics"), "--quick", "--work", str(tmp_path)]
+    subprocess.run([*command, "--peers", "here"], check=True)
+    page = (tmp_path / "performance.md").read_text()
+    assert "without the 1e-6" in page
+    rows = [line.split("|") for line in page.splitlines() if "dense formulation | 400 |" in line]
+    last = [float(row[-2].split()[-1].rstrip(")")) for row in rows]
+    assert len(last) == 3
+    assert max(last) < 1e-9
+    cells = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
+    subprocess.run([*command, "--peers", "here"], check=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()} == cells

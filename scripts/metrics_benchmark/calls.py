@@ -24,6 +24,8 @@ Values = dict[str, float]
 Request = dict[str, Any]
 Run = Callable[[], Values]
 WARM_UP_ROWS = 200
+REVERSE, UNREGULARISED = "_reverse", "_unregularised"
+"""Ends of the names of values: b -> a, and CKNNA without what its authors add to the denominator."""
 
 
 def main() -> None:
@@ -54,14 +56,7 @@ def dense_cknna(arrays: Arrays, request: Request) -> Run:
     from metrics_benchmark import dense
 
     a, b = _tensors(arrays)
-    return lambda: {"cknna": dense.cknna(a, b, request["k"])}
-
-
-def dense_cknna_unregularised(arrays: Arrays, request: Request) -> Run:
-    from metrics_benchmark import dense
-
-    a, b = _tensors(arrays)
-    return lambda: {"cknna": dense.cknna(a, b, request["k"], regularisation=0.0)}
+    return lambda: dict(zip(("cknna", "cknna" + UNREGULARISED), dense.cknna(a, b, request["k"]), strict=True))
 
 
 def dense_mutual_knn(arrays: Arrays, request: Request) -> Run:
@@ -97,7 +92,7 @@ def skmatter_gfre(arrays: Arrays, _: Request) -> Run:
     a, b = arrays
     return lambda: {
         "gfre": float(global_reconstruction_error(a, b)),
-        "gfre_reverse": float(global_reconstruction_error(b, a)),
+        "gfre" + REVERSE: float(global_reconstruction_error(b, a)),
     }
 
 
@@ -112,7 +107,7 @@ def dadapy_imbalance(arrays: Arrays, _: Request) -> Run:
         forth, back = MetricComparisons(coordinates=joined, maxk=len(joined) - 1).return_inf_imb_two_selected_coords(
             first, second, k=1
         )
-        return {"information_imbalance": float(forth), "information_imbalance_reverse": float(back)}
+        return {"information_imbalance": float(forth), "information_imbalance" + REVERSE: float(back)}
 
     return run
 
@@ -127,7 +122,7 @@ def skdim_mle(arrays: Arrays, request: Request) -> Run:
     import skdim
 
     k = request["k_dimension"]
-    return lambda: {"mle": float(skdim.id.MLE(K=k).fit(arrays[0]).dimension_)}
+    return lambda: {"mle": float(skdim.id.MLE().fit(arrays[0], n_neighbors=k).dimension_)}
 
 
 def dadapy_twonn(arrays: Arrays, _: Request) -> Run:
@@ -156,11 +151,12 @@ def ours_mle(arrays: Arrays, request: Request) -> Run:
 def ours_all(arrays: Arrays, request: Request) -> Run:
     """Every metric of every pair; values are named metric|a|b by the models' positions."""
     from benchmark.metrics import compare_all
+    from benchmark.metrics.all_pairs import PAIRWISE
 
     models = {str(i): array for i, array in enumerate(arrays)}
 
     def run() -> Values:
-        table = compare_all(models, k=request["k"], device=request["device"])
+        table = compare_all(models, k=request["k"], metrics=PAIRWISE, device=request["device"])
         rows = zip(table["metric"], table["a"], table["b"], table["value"], strict=True)
         return {f"{metric}|{a}|{b}": float(value) for metric, a, b, value in rows}
 
@@ -233,7 +229,6 @@ CALLS: dict[str, Callable[[Arrays, Request], Run]] = {
     call.__name__: call
     for call in (
         dense_cknna,
-        dense_cknna_unregularised,
         dense_mutual_knn,
         dense_cka,
         dcor,

@@ -46,6 +46,11 @@ class Measured:
     date: str = ""
 
     @property
+    def broken(self) -> bool:
+        """Whether the call failed for another reason than a limit, of which a second try may know nothing."""
+        return bool(self.ended) and not self.ended.startswith("ended")
+
+    @property
     def mean_seconds(self) -> float:
         """Seconds an input. ValueError: none was finished."""
         if not self.seconds:
@@ -73,7 +78,9 @@ def measure(
     return result
 
 
-def _watch(process: subprocess.Popen[str], selector: selectors.BaseSelector, result: Measured, limits: Limits) -> None:
+def _watch(
+    process: subprocess.Popen[bytes], selector: selectors.BaseSelector, result: Measured, limits: Limits
+) -> None:
     assert process.stdout is not None and process.stderr is not None
     started = time.monotonic()
     streams = {process.stdout.fileno(): b"", process.stderr.fileno(): b""}
@@ -104,6 +111,8 @@ def _watch(process: subprocess.Popen[str], selector: selectors.BaseSelector, res
     if process.returncode and not result.ended:
         lines = error.strip().splitlines()
         result.ended = lines[-1] if lines else f"ended by signal {-process.returncode}"
+        if "MemoryError: " in result.ended:
+            result.ended = "ended: " + result.ended.split("MemoryError: ", 1)[1].lower()
 
 
 def _resident(pid: int) -> int:

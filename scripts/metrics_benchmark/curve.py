@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 460, 340, 62, 34, 14, 46
-COLOURS = ("#0b6e99", "#c2571a", "#5b8c3e", "#7a4fa3", "#8a6d00", "#a33b5c", "#4d6670")
+COLOURS = ("#0b6e99", "#c2571a", "#5b8c3e", "#7a4fa3", "#8a6d00", "#a33b5c", "#4d6670", "#d39c1c", "#2f9e8f")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Panel:
 
 
 def draw(panels: Sequence[Panel]) -> str:
-    """The panels side by side, with one legend below them: a name has the same colour in both."""
+    """The panels side by side over one legend; a name has one colour, and a panel's first line is the boldest."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
     colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
     width, height = WIDTH * len(panels), HEIGHT + 12 + 18 * ((len(names) + 1) // 2)
@@ -43,7 +43,9 @@ def _panel(panel: Panel, colours: Mapping[str, str]) -> list[str]:
     if not points:
         raise ValueError(f"{panel.title}: expected at least one point, found none")
     x_axis = _Axis([x for x, _ in points], LEFT, WIDTH - RIGHT, ticks=(1, 2, 5))
-    y_axis = _Axis([y for _, y in points], HEIGHT - BOTTOM, TOP, ticks=(1,))
+    heights = [y for _, y in points]
+    y_ticks = (1,) if max(heights) > 100 * min(heights) else (1, 2, 5)
+    y_axis = _Axis(heights, HEIGHT - BOTTOM, TOP, ticks=y_ticks)
     parts = [f'<text x="{LEFT}" y="18" font-weight="600">{_escaped(panel.title)}</text>']
     for value in x_axis.values:
         x = x_axis(value)
@@ -54,9 +56,9 @@ def _panel(panel: Panel, colours: Mapping[str, str]) -> list[str]:
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e4e4e4"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g} {panel.unit}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 10}" text-anchor="middle">structures n</text>')
-    for name, line in panel.lines.items():
+    for i, (name, line) in enumerate(panel.lines.items()):
         path = " ".join(f"{x_axis(x):.1f},{y_axis(y):.1f}" for x, y in line)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colours[name]}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colours[name]}" stroke-width="{2 if i else 4}"/>')
         parts += [f'<circle cx="{x_axis(x):.1f}" cy="{y_axis(y):.1f}" r="3" fill="{colours[name]}"/>' for x, y in line]
     return parts
 

@@ -10,14 +10,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+REGULARISATION = 1e-6
 
-def cknna(a: Tensor, b: Tensor, k: int, regularisation: float = 1e-6) -> float:
-    """CKNNA of features (n, d_a) and (n, d_b), which are centred and brought to unit rows first."""
+
+def cknna(a: Tensor, b: Tensor, k: int) -> tuple[float, float]:
+    """CKNNA of features (n, d_a) and (n, d_b), which are centred and brought to unit rows first.
+
+    With 1e-6 added to the denominator, and without.
+    """
     kernel_a, kernel_b = _cosines(a), _cosines(b)
-    cross, first, second = (
+    cross, first, second = (  # three HSICs, each with masks of its own
         _masked_hsic(one, other, k) for one, other in ((kernel_a, kernel_b), (kernel_a, kernel_a), (kernel_b, kernel_b))
     )
-    return cross / ((first * second) ** 0.5 + regularisation)
+    denominator = (first * second) ** 0.5
+    return cross / (denominator + REGULARISATION), cross / denominator
 
 
 def mutual_knn(a: Tensor, b: Tensor, k: int) -> float:
@@ -34,8 +40,8 @@ def cka(a: Tensor, b: Tensor) -> float:
 
 def _cosines(features: Tensor) -> Tensor:
     centred = features - features.mean(dim=0)
-    unit = centred / centred.norm(dim=1, keepdim=True)
-    return unit @ unit.T
+    unit: Tensor = centred / centred.norm(dim=1, keepdim=True)
+    return torch.mm(unit, unit.T)
 
 
 def _neighbour_mask(kernel: Tensor, k: int) -> Tensor:

@@ -22,7 +22,8 @@ def model_features(n: int, d: int, model: int, seed: int = 0) -> np.ndarray:
     hidden = np.tanh(latent @ weights.normal(size=(LATENT, HIDDEN)) / np.sqrt(LATENT))
     mixing = weights.normal(size=(HIDDEN, d)) * np.arange(1, d + 1) ** -0.5
     noise = np.random.default_rng([seed, 2, model, n]).normal(size=(n, d)) * np.arange(1, d + 1) ** -0.5
-    return hidden @ mixing + (0.5 + 0.1 * (model % 5)) * noise
+    features: np.ndarray = hidden @ mixing + (0.5 + 0.1 * (model % 5)) * noise
+    return features
 
 
 def feature_file(folder: Path, n: int, d: int, model: int) -> Path:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from .calls import REVERSE, UNREGULARISED
 from .cells import Measured
 from .curve import Panel, draw
 from .environments import HERE, PEERS
 from .plan import CALLS, Call, Results
-
-REVERSED = "_reverse"
 
 
 def write_report(results: Results, out: Path) -> None:
@@ -28,32 +26,31 @@ def pair_seconds(results: Results, n: int, environments: Iterable[str]) -> tuple
     """Seconds a pair, summed over the calls of these environments that gave a value at n; and those calls."""
     chosen = set(environments)
     calls = [
-        call
-        for call in CALLS
-        if call.summed and call.environment in chosen and _seconds(results.peers.get((call.id, n)))
+        call for call in CALLS if call.pair and call.environment in chosen and _seconds(results.peers.get((call.id, n)))
     ]
     return sum(results.peers[call.id, n].mean_seconds for call in calls), calls
 
 
-def largest_difference(results: Results, call: Call, n: int) -> float | None:
-    """Largest absolute difference between a peer's values and ours at n; None where one of them is missing."""
+def largest_difference(results: Results, call: Call, n: int, ending: str = "") -> float | None:
+    """Largest absolute difference between a peer's values and ours at n; None where one of them is missing.
+
+    With `ending`, only of the values whose names end so.
+    """
     measured = results.peers.get((call.id, n))
     if measured is None or not measured.values:
         return None
     if not call.pair:
-        ours = results.own_dimensions.get((f"ours_{call.metrics[0]}", n))
-        if ours is None or not ours.values:
+        if ending:
             return None
-        return abs(ours.values[0][call.metrics[0]] - measured.values[0][call.metrics[0]])
+        ours = results.own_dimensions.get((f"ours_{call.metric}", n))
+        return abs(ours.values[0][call.metric] - measured.values[0][call.metric]) if ours and ours.values else None
     table = _own_values(results, n)
     differences = []
     for (a, b), values in zip(results.plan.pairs_at(n), measured.values, strict=False):
-        for name, value in values.items():
-            metric = name.removesuffix(REVERSED)
-            first, second = (b, a) if name.endswith(REVERSED) else (a, b)
-            own = table.get(f"{metric}|{first}|{second}")
-            if own is not None:
-                differences.append(abs(own - value))
+        for name, first, second in ((call.metric, a, b), (call.metric + REVERSE, b, a), (call.metric + ending, a, b)):
+            own = table.get(f"{call.metric}|{first}|{second}")
+            if own is not None and name in values and name.endswith(ending):
+                differences.append(abs(own - values[name]))
     return max(differences, default=None)
 
 
@@ -111,9 +108,9 @@ def _all_pairs(results: Results) -> str:
     return f"""## All pairs of models
 
 CKNNA, mutual kNN, linear CKA, distance correlation, information imbalance both ways and GFRE both ways: ours in one
-call of `compare_all`; the peers' is the sum of their mean times a pair (measured on {results.plan.pairs} pairs, on
-{results.plan.pairs_from_5000} from n=5,000) multiplied by the number of pairs. "Packages only" leaves the dense
-formulation of CKNNA, mutual kNN and CKA out of the sum, while ours still computes them.{left_out}
+call of `compare_all`. The peers' is the sum of their mean times a pair, measured on a few pairs (see below) and
+multiplied by the number of pairs. "Packages only" leaves the dense formulation of CKNNA, mutual kNN and CKA out of
+the sum, while ours still computes them.{left_out}
 
 {_table(head, rows)}"""
 
@@ -124,7 +121,7 @@ def _left_out(results: Results) -> str:
         f"{call.title} at n={n:,} ({measured.ended})"
         for (call_id, n), measured in results.peers.items()
         for call in CALLS
-        if call.id == call_id and call.summed and not measured.seconds
+        if call.id == call_id and call.pair and not measured.seconds
     ]
     if not said:
         return ""
@@ -179,7 +176,7 @@ def _panels(results: Results) -> list[Panel]:
     }
     for call in CALLS:
         cells = [(n, cell) for (call_id, n), cell in results.peers.items() if call_id == call.id and cell.seconds]
-        if call.summed and cells:
+        if call.pair and cells:
             name = call.title.replace("`", "")
             time[name] = [(n, pairs * cell.mean_seconds) for n, cell in cells]
             memory[name] = [(n, cell.peak / 2**30) for n, cell in cells]
@@ -193,7 +190,6 @@ def _peers(results: Results) -> str:
             cell = results.peers.get((call.id, n))
             if cell is None or not call.pair:
                 continue
-            difference = largest_difference(results, call, n)
             rows.append(
                 [
                     call.title,
@@ -201,7 +197,7 @@ def _peers(results: Results) -> str:
                     str(len(cell.seconds)),
                     _time(_seconds(cell), cell.ended),
                     _memory(cell.peak),
-                    "-" if difference is None else f"{difference:.1e}",
+                    _difference(results, call, n),
                 ]
             )
     if not rows:
@@ -210,8 +206,8 @@ def _peers(results: Results) -> str:
 
 Time of the call alone; peak memory of its process with libraries and features; largest absolute difference from our
 values on the same pairs. The dense formulation stands in for the CKNNA authors' code: n x n kernels and masks, a
-matrix product of two of them in each of three HSICs, 1e-6 added to the denominator, which is not free of scale and
-is what the difference shows.
+matrix product of two of them in each of three HSICs, 1e-6 added to the denominator. That is not free
+of scale and makes the difference, which is therefore given without it too.
 
 {_table(["call", "n", "pairs", "time a pair", "peak memory", "largest difference"], rows)}"""
 
@@ -227,9 +223,8 @@ def _dimensions(results: Results) -> str:
         for call in CALLS:
             peer = results.peers.get((call.id, n))
             if peer is not None and not call.pair:
-                value = f"{peer.values[0][call.metrics[0]]:.3f}" if peer.values else "-"
-                difference = largest_difference(results, call, n)
-                shown = "-" if difference is None else f"{difference:.1e}"
+                value = f"{peer.values[0][call.metric]:.3f}" if peer.values else "-"
+                shown = _difference(results, call, n)
                 rows.append([call.title, f"{n:,}", _time(_seconds(peer), peer.ended), _memory(peer.peak), value, shown])
     return f"""## Intrinsic dimension of one model
 
@@ -248,18 +243,26 @@ resident set of the whole process. A process is ended after {peers.seconds:.0f} 
 {peers.bytes / 2**30:.0f} GiB; pairs finished before that count."""
 
 
+def _difference(results: Results, call: Call, n: int) -> str:
+    difference = largest_difference(results, call, n)
+    if difference is None:
+        return "-"
+    without = largest_difference(results, call, n, UNREGULARISED)
+    return f"{difference:.1e}" + ("" if without is None else f" (without the 1e-6: {without:.1e})")
+
+
 def _seconds(cell: Measured | None) -> float | None:
     return cell.mean_seconds if cell is not None and cell.seconds else None
 
 
 def _ratio(peers: float, ours: Measured) -> str:
     seconds = _seconds(ours)
-    return f"{peers / seconds:.0f}" if seconds and peers else "-"
+    return f"{peers / seconds:,.{0 if peers > 10 * seconds else 1}f}" if seconds and peers else "-"
 
 
 def _time(seconds: float | None, otherwise: str = "") -> str:
     if seconds is None:
-        return re.sub(r"^[\w.]*Error: ", "", otherwise) or "-"
+        return otherwise or "-"
     if seconds < 1:
         return f"{1000 * seconds:.3g} ms"
     return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"

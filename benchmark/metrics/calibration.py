@@ -15,9 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
-from .imbalance import imbalance_of_rank_sum, rank_sum
-from .representation import Representation, u_centred
-from .similarity import MINIMUM_ROWS, cknna_of, common_edges, edge_hsic, mutual_knn_of
+from .imbalance import imbalance_of_rank_sum, information_imbalance, rank_sum
+from .representation import MATRIX_ROWS, Representation, u_centred
+from .similarity import (
+    MINIMUM_ROWS,
+    cknna_of,
+    common_edges,
+    distance_correlation,
+    edge_hsic,
+    linear_cka,
+    mutual_knn_of,
+)
 from .validation import FloatArray, IntArray, positive_int, row_indices, same_rows
 
 Similarity = Literal["cknna", "mutual_knn", "cka", "dcor"]
@@ -58,7 +66,8 @@ def calibrate(
     """Score of A (n, d_A) and B (n, d_B) with its null over row permutations of B.
 
     Hand in `Representation`s to share neighbours and distances between pairs. `k` is used by cknna and mutual_knn.
-    The same seed and n give the same permutations for every pair. Memory is O(n^2) for cka and dcor.
+    The same seed and n give the same permutations for every pair. Of more than `MATRIX_ROWS` rows, cka and dcor have
+    the null of `unbiased_null` and no samples: permuting their n x n matrices would not fit into memory.
     ValueError: an unknown metric, not finite 2-D arrays of equal length, n < 4, k not in 1..n-1.
 
     >>> X = np.random.default_rng(0).normal(size=(60, 4))
@@ -90,14 +99,28 @@ def calibrate_many(
     pairs = [_pair(A, B) for A in sources]
     if not pairs:
         return []
+    positive_int("permutations", permutations)
+    if metric_id in ("cka", "dcor") and pairs[0][1].n > MATRIX_ROWS:
+        return [_unbiased(metric_id, a, b) for a, b in pairs]
     rng = np.random.default_rng(seed)
-    orders = [rng.permutation(pairs[0][1].n) for _ in range(positive_int("permutations", permutations))]
+    orders = [rng.permutation(pairs[0][1].n) for _ in range(permutations)]
     if metric_id in ("cknna", "mutual_knn"):
         found = [_neighbour_null(metric_id, a, b, orders, k) for a, b in pairs]
     else:
         matrices = [_matrices(metric_id, a, b) for a, b in pairs]
         found = _matrix_null([first for first, _ in matrices], matrices[0][1], orders)
     return [null_distribution(value, samples) for value, samples in found]
+
+
+def _unbiased(metric_id: str, a: Representation, b: Representation) -> NullDistribution:
+    value = _value(metric_id, a.array, b.array)
+    return NullDistribution(value, *unbiased_null(value, a.n), samples=np.empty(0))
+
+
+def _value(metric_id: str, a: FloatArray, b: FloatArray, k: int = 1) -> float:
+    if metric_id == "cka":
+        return linear_cka(a, b)
+    return distance_correlation(a, b) if metric_id == "dcor" else information_imbalance(a, b, k=k)
 
 
 def subsample_values(
@@ -222,6 +245,8 @@ def _subsample_value(metric_id: str, a: Representation, b: Representation, rows:
         return cknna_of(a.neighbours(k, rows=rows), b.neighbours(k, rows=rows))
     if metric_id == "mutual_knn":
         return mutual_knn_of(a.neighbours(k, rows=rows), b.neighbours(k, rows=rows))
+    if a.n > MATRIX_ROWS:
+        return _value(metric_id, a.array[rows], b.array[rows], k)
     block = np.ix_(rows, rows)
     if metric_id == "cka":
         # unbiased HSIC does not see a common shift, so products centred over all rows serve every subset

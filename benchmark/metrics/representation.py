@@ -1,8 +1,8 @@
 """One feature array with everything the similarity metrics derive from it, computed once.
 
 Comparing M models means M * (M - 1) / 2 pairs, 200 permutations and 50 subsamples each. What depends on one model
-only (neighbours, distances, centred matrices) is computed here on first use and shared by all of its pairs. Up to
-about 6,000 rows the n x n matrices fit in memory; nothing here is meant for more.
+only (neighbours, distances, centred matrices) is computed here on first use and shared by all of its pairs. The
+n x n matrices serve the resampling of small data sets; nothing asks for them beyond `MATRIX_ROWS`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike
 
 from .neighbours import Metric, Neighbours, nearest, row_tiles, smallest, squared_distances
 from .validation import FloatArray, IntArray, features, positive_int, standard_form
+
+MATRIX_ROWS = 5000
+"""Up to so many rows resampling keeps n x n matrices of a model, 200 MB each, which serve all pairs and draws."""
 
 
 class Representation:
@@ -81,6 +84,8 @@ class Representation:
         if rows is None:
             return nearest(self.array, k, metric)
         if metric == "cosine":  # directions depend on the subsample's own mean
+            return nearest(standard_form(self.array[rows]), k, metric)
+        if self.n > MATRIX_ROWS:
             return nearest(standard_form(self.array[rows]), k, metric)
         distances = self.squared_distances[np.ix_(rows, rows)]
         np.fill_diagonal(distances, np.inf)

@@ -25,7 +25,7 @@ class Null(Strict):
     mean: float
     quantile95: float
     p_value: float
-    permutations: int
+    permutations: int  # 0 where the null is known without any: cka and dcor of more than 5,000 structures
 
 
 class Score(Strict):

@@ -131,7 +131,7 @@ class Comparisons:
             inputs = {**_pair(metric, model, b, residual), **sampling, **of_neighbours}
             # `batch` is made on the first unknown pair; with all pairs known it is never called
             product = self.cache("agreement", inputs, functools.partial(_entry, batch, name))
-            found.append(_agreement(product, self.suite.permutations))
+            found.append(_agreement(product))
         return found
 
     def resampled(self, metric: Resampled, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False) -> FloatArray:
@@ -177,9 +177,10 @@ class Comparisons:
         def compute() -> dict[str, float | None]:
             found = id_correlation(a.matrix, b.matrix, permutations=ID_COR_PERMUTATIONS, seed=seed)
             fields = {"value": found.value, "mean": found.null_mean, "quantile95": found.null_quantile95}
-            return {name: number(value) for name, value in {**fields, "p_value": found.p_value}.items()}
+            found_values = {name: number(value) for name, value in {**fields, "p_value": found.p_value}.items()}
+            return {**found_values, "permutations": ID_COR_PERMUTATIONS}
 
-        return _agreement(self.cache("id_cor", inputs, compute), ID_COR_PERMUTATIONS)
+        return _agreement(self.cache("id_cor", inputs, compute))
 
     def reconstruction(self, a: ModelFeatures, b: ModelFeatures) -> float | None:
         """gfre a -> b per atom, split by structure; None where one of them has no features per atom."""
@@ -211,11 +212,11 @@ def _entry(batch: Callable[[], dict[str, Any]], name: str) -> Any:
 
 def _json(null: NullDistribution) -> dict[str, float | None]:
     fields = {"value": null.value, "mean": null.mean, "quantile95": null.quantile95, "p_value": null.p_value}
-    return {name: number(value) for name, value in fields.items()}
+    return {**{name: number(value) for name, value in fields.items()}, "permutations": null.samples.size}
 
 
-def _agreement(found: dict[str, float | None], permutations: int) -> Agreement | None:
+def _agreement(found: dict[str, float | None]) -> Agreement | None:
     if any(value is None for value in found.values()):
         return None
     null = {name: value for name, value in found.items() if name != "value"}
-    return Agreement(float(found["value"] or 0.0), Null.model_validate({**null, "permutations": permutations}))
+    return Agreement(float(found["value"] or 0.0), Null.model_validate(null))

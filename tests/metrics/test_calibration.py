@@ -95,3 +95,29 @@ def test_unknown_metrics_are_refused():
         calibrate("cca", *related())
     with pytest.raises(ValueError, match="information_imbalance, found 'cca'"):
         subsample_values("cca", *related(), [np.arange(10)])
+
+
+@pytest.mark.parametrize("metric", ["cka", "dcor", "information_imbalance", "mutual_knn", "cknna"])
+def test_large_data_sets_are_resampled_without_matrices_and_with_the_same_values(metric, monkeypatch) -> None:
+    rng = np.random.default_rng(4)
+    A = rng.normal(size=(90, 3))
+    B = np.tanh(A) + 0.2 * rng.normal(size=(90, 3))
+    subsets = half_subsets(90, subsets=3)
+    expected = subsample_values(metric, A, B, subsets)
+    for module in ("calibration", "representation"):
+        monkeypatch.setattr(f"benchmark.metrics.{module}.MATRIX_ROWS", 10)
+    np.testing.assert_allclose(subsample_values(metric, A, B, subsets), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["cka", "dcor"])
+def test_the_null_of_large_data_sets_agrees_with_permutations(metric, monkeypatch) -> None:
+    rng = np.random.default_rng(4)
+    A = rng.normal(size=(150, 6))
+    B = A + rng.normal(size=(150, 6))
+    drawn = calibrate(metric, A, B, permutations=500)
+    monkeypatch.setattr("benchmark.metrics.calibration.MATRIX_ROWS", 10)
+    known = calibrate(metric, A, B)
+    assert known.value == pytest.approx(drawn.value, abs=1e-12)
+    assert known.samples.size == 0
+    assert drawn.quantile95 < known.quantile95 < 2.0 * drawn.quantile95 + 0.01
+    assert known.p_value < 0.01 and drawn.p_value < 0.01

@@ -87,7 +87,9 @@ def test_an_environment_is_built_once_shared_and_rebuilt_when_interrupted(tmp_pa
     assert said == [str(built.python.parent.parent), "2.4.6"]
     assert ensure_environment(twin, tmp_path / "cache", "cpu") == built
 
+    leftover = built.site_packages / "left_by_the_interrupted_build.py"
+    leftover.touch()
     (built.python.parent.parent / "environment.json").unlink()
     again = ensure_environment(adapter, tmp_path / "cache", "cpu")
     assert again.packages == built.packages
-    assert again.build_seconds != built.build_seconds
+    assert not leftover.exists()

@@ -69,6 +69,15 @@ class Adapter(ABC):
         Row order follows the inputs. A structure's features may not depend on its batch.
         """
 
+    def unsupported(self, item: Atoms | str) -> str | None:
+        """Why the model cannot embed `item`, such as an element it does not know; None where it can.
+
+        Inputs with a reason are never handed to `embed`. They are left out of the scores of this
+        and every other model, and the record names them: give the reason, not a guess.
+        """
+        del item
+        return None
+
     def perturb_weights(self, scale: float, seed: int) -> bool:
         """Multiply every weight by 1 + `scale` * a standard normal number; return whether there were any.
 

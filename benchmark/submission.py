@@ -43,18 +43,38 @@ class UrlCheckpoint(Strict):
     kind: Literal["url"]
     url: AnyHttpUrl
     file: RelativePath
-    sha256: Sha256
+    sha256: Sha256 | None = None
 
 
 class HuggingFaceCheckpoint(Strict):
-    """A file of a Hugging Face repository at a full commit, fetched by the trusted side."""
+    """One file of a Hugging Face repository or several, fetched by the trusted side.
+
+    With `files` the adapter is given a folder that holds them under these names. Without
+    `revision` the newest commit is taken, which is fit for a first try only: the record notes it.
+    """
 
     kind: Literal["huggingface"]
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$", description="full commit, 40 hex digits")
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$", description="full commit, 40 hex digits")
+    file: RelativePath | None = None
+    files: list[RelativePath] | None = Field(default=None, min_length=1, max_length=50)
+    sha256: Sha256 | None = Field(default=None, description="of the file, or the digest over `files`")
+    gated: bool = False
+
+    @model_validator(mode="after")
+    def _names_files_once(self) -> HuggingFaceCheckpoint:
+        if (self.file is None) == (self.files is None):
+            raise ValueError("give either `file`, one name, or `files`, several")
+        return self
+
+
+class LocalCheckpoint(Strict):
+    """A file or folder that nobody publishes: whoever runs the model gives it."""
+
+    kind: Literal["local"]
     file: RelativePath
     sha256: Sha256 | None = None
-    gated: bool = False
+    note: Sentence | None = None
 
 
 class NoCheckpoint(Strict):
@@ -64,7 +84,8 @@ class NoCheckpoint(Strict):
 
 
 Checkpoint = Annotated[
-    PackageCheckpoint | UrlCheckpoint | HuggingFaceCheckpoint | NoCheckpoint, Field(discriminator="kind")
+    PackageCheckpoint | UrlCheckpoint | HuggingFaceCheckpoint | LocalCheckpoint | NoCheckpoint,
+    Field(discriminator="kind"),
 ]
 
 

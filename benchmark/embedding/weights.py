@@ -1,57 +1,64 @@
-"""Declared weights, fetched and verified by the trusted side before any code of a submission runs.
+"""Declared weights, found or fetched and verified by the trusted side before any code of a submission runs.
 
 Downloads resume where they stopped and lie in `<cache>/weights/`. A file is used only after its
-SHA-256 was compared with the declared one (or, for a Hugging Face file without one, was fetched at
-a full commit).
+SHA-256 was compared with the declared one, where one is declared. Files at hand can be laid into the
+folder $LATENT_MATTER_CHECKPOINTS: one of the right name and SHA-256 is used in place of a download.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
 import urllib.error
-import urllib.parse
-import urllib.request
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
+from benchmark.embedding.downloads import DownloadError, download, file_url, hub_token, newest_revision
 from benchmark.embedding.environment import Environment
 from benchmark.embedding.errors import EmbeddingError, Progress
-from benchmark.files import sha256_of_bytes, sha256_of_file
+from benchmark.files import content_key, sha256_of_file, write_text
 from benchmark.submission import (
     Checkpoint,
     Entry,
     HuggingFaceCheckpoint,
+    LocalCheckpoint,
     NoCheckpoint,
     PackageCheckpoint,
+    UrlCheckpoint,
 )
 
-CHUNK = 1 << 20
-ATTEMPTS = 5
-TIMEOUT = 60.0
+CHECKPOINTS_VARIABLE = "LATENT_MATTER_CHECKPOINTS"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A verified local file, or neither path nor hash for a model that loads nothing."""
+    """A verified local file or folder, or neither path nor digest for a model that loads nothing.
+
+    sha256: of the file, or the digest over a folder's files.
+    pinned: whether submission.yaml says which bytes these are, by SHA-256 or full commit.
+    revision: the commit that an unpinned Hugging Face checkpoint was taken at.
+    """
 
     path: Path | None
     sha256: str | None
+    pinned: bool = True
+    revision: str | None = None
 
 
 def resolve_weights(
     entry: Entry,
-    environment: Environment,
+    environment: Environment | None,
     cache: Path,
     *,
     override: Path | None = None,
     offline: bool = False,
     progress: Progress | None = None,
 ) -> Weights:
-    """The weights that `entry` declares, or the local file `override` in their place.
+    """The weights that `entry` declares, or the local file or folder `override` in their place.
 
+    environment: where checkpoints of kind `package` lie; not needed for other kinds.
     Raises EmbeddingError naming submission.yaml and the field when the file is missing, cannot be
     fetched, or does not have the declared SHA-256.
     """
@@ -63,12 +70,23 @@ def resolve_weights(
             if override is not None:
                 raise _Problem(f"kind is none, so the local file {override} has no use")
             return Weights(None, None)
-        path = override or _locate(checkpoint, environment, Path(cache) / "weights", offline, progress)
-        # Records are published: this machine's folders stay out of their reasons.
-        packaged = isinstance(checkpoint, PackageCheckpoint) and override is None
-        shown = f"site-packages/{checkpoint.file}" if packaged else path.name
-        return _verified(path, shown, checkpoint.sha256)
-    except _Problem as problem:
+        if override is not None:
+            return _verified(override, override.name, checkpoint)
+        if isinstance(checkpoint, PackageCheckpoint):
+            assert environment is not None
+            # Records are published: this machine's folders stay out of their reasons.
+            path = environment.site_packages / checkpoint.file
+            return _verified(path, f"site-packages/{checkpoint.file}", checkpoint)
+        at_hand = _at_hand(entry.model.id, checkpoint)
+        if at_hand is not None:
+            return at_hand
+        if isinstance(checkpoint, LocalCheckpoint):
+            raise _Problem(
+                f"{checkpoint.file} is published nowhere: give it with --checkpoint {entry.model.id}=PATH or put it "
+                f"into the folder that ${CHECKPOINTS_VARIABLE} names"
+            )
+        return _fetched(checkpoint, Path(cache).absolute() / "weights", offline, progress)
+    except (_Problem, DownloadError) as problem:
         raise EmbeddingError(place, field, str(problem)) from problem.__cause__
 
 
@@ -76,43 +94,128 @@ class _Problem(Exception):
     """Why there are no weights."""
 
 
-def _verified(path: Path, shown: str, expected: str | None) -> Weights:
-    if not path.is_file():
-        raise _Problem(f"{shown}: no such file")
-    found = sha256_of_file(path)
-    if expected is not None and found != expected:
-        raise _Problem(f"{shown}: sha256 is {found}, submission.yaml declares {expected}")
-    return Weights(path.absolute(), found)
+def digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder, the digest over the names and contents of all its files."""
+    if path.is_file():
+        return sha256_of_file(path)
+    names = sorted(found.relative_to(path).as_posix() for found in path.rglob("*") if found.is_file())
+    return _digest_of(path, names)
 
 
-def _locate(
-    checkpoint: Checkpoint, environment: Environment, folder: Path, offline: bool, progress: Progress | None
-) -> Path:
-    if isinstance(checkpoint, PackageCheckpoint):
-        return environment.site_packages / checkpoint.file
+def _digest_of(folder: Path, names: Sequence[str]) -> str:
+    return content_key([(name, sha256_of_file(folder / name)) for name in sorted(names)])
+
+
+def _verified(path: Path, shown: str, checkpoint: Checkpoint) -> Weights:
+    """`path` as the weights of `checkpoint`, whose declared SHA-256 it must have."""
     assert not isinstance(checkpoint, NoCheckpoint)
-    if isinstance(checkpoint, HuggingFaceCheckpoint):
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-        quoted = urllib.parse.quote(checkpoint.file)
-        url = f"{endpoint}/{checkpoint.repository}/resolve/{checkpoint.revision}/{quoted}"
-        identity = checkpoint.sha256 or sha256_of_bytes(f"{checkpoint.repository}@{checkpoint.revision}".encode())
-        token = os.environ.get("HF_TOKEN")
+    names = checkpoint.files if isinstance(checkpoint, HuggingFaceCheckpoint) else None
+    if names is not None:
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing:
+            raise _Problem(f"{shown}: has no file {missing[0]}")
+    elif not path.exists():
+        raise _Problem(f"{shown}: no such file")
+    found = _digest_of(path, names) if names is not None else digest(path)
+    if checkpoint.sha256 is not None and found != checkpoint.sha256:
+        raise _Problem(f"{shown}: sha256 is {found}, submission.yaml declares {checkpoint.sha256}")
+    return Weights(path.absolute(), found, pinned=checkpoint.sha256 is not None)
+
+
+def _at_hand(model: str, checkpoint: UrlCheckpoint | HuggingFaceCheckpoint | LocalCheckpoint) -> Weights | None:
+    """What $LATENT_MATTER_CHECKPOINTS holds of `checkpoint`; raises _Problem where that is not one thing."""
+    folder = os.environ.get(CHECKPOINTS_VARIABLE)
+    if not folder:
+        return None
+    found: dict[str, Weights] = {}
+    for path in _candidates(Path(folder), model, checkpoint):
+        try:
+            weights = _verified(path, path.name, checkpoint)
+        except _Problem:
+            continue  # another version of the file, or half a folder
+        found.setdefault(str(weights.sha256), weights)
+    if len(found) > 1:
+        places = ", ".join(sorted(str(weights.path) for weights in found.values()))
+        raise _Problem(f"${CHECKPOINTS_VARIABLE} holds different files of that name: {places}; no sha256 tells which")
+    return next(iter(found.values()), None)
+
+
+def _candidates(
+    folder: Path, model: str, checkpoint: UrlCheckpoint | HuggingFaceCheckpoint | LocalCheckpoint
+) -> Iterator[Path]:
+    if isinstance(checkpoint, HuggingFaceCheckpoint) and checkpoint.files is not None:
+        names = {model, checkpoint.repository.split("/")[-1]}
+        yield from (path for name in sorted(names) for path in sorted(folder.rglob(name)) if path.is_dir())
     else:
-        url, identity, token = str(checkpoint.url), checkpoint.sha256, None
-    target = folder / identity / checkpoint.file
+        yield from sorted(folder.rglob(Path(str(checkpoint.file)).name))
+
+
+def _fetched(
+    checkpoint: UrlCheckpoint | HuggingFaceCheckpoint, folder: Path, offline: bool, progress: Progress | None
+) -> Weights:
+    """The declared files from the cache or, where they are not there yet, from their place on the network."""
+    if isinstance(checkpoint, UrlCheckpoint):
+        identity = checkpoint.sha256 or content_key(str(checkpoint.url))
+        path = _fetch(str(checkpoint.url), folder / identity, checkpoint.file, checkpoint, offline, progress)
+        return _verified(path, path.name, checkpoint)
+    revision = checkpoint.revision or _revision(checkpoint, folder, offline)
+    single = checkpoint.file is not None
+    identity = checkpoint.sha256 if single and checkpoint.sha256 else content_key([checkpoint.repository, revision])
+    names = [checkpoint.file] if checkpoint.file is not None else list(checkpoint.files or [])
+    for number, name in enumerate(names):
+        url = file_url(checkpoint.repository, revision, name)
+        share = _share(number, len(names), progress)
+        path = _fetch(url, folder / identity, name, checkpoint, offline, share)
+    weights = _verified(path if single else folder / identity, path.name, checkpoint)
+    pinned = weights.pinned or checkpoint.revision is not None
+    return Weights(weights.path, weights.sha256, pinned, None if checkpoint.revision else revision)
+
+
+def _share(number: int, count: int, progress: Progress | None) -> Progress | None:
+    return None if progress is None else lambda part: progress((number + part) / count)
+
+
+def _revision(checkpoint: HuggingFaceCheckpoint, folder: Path, offline: bool) -> str:
+    """The repository's newest commit, or offline the one that was newest when last looked up."""
+    known = folder / "revisions" / checkpoint.repository
+    if offline:
+        if not known.is_file():
+            raise _Problem(f"{checkpoint.repository}: not fetched yet, and downloads are switched off (offline)")
+        return known.read_text(encoding="utf-8").strip()
+    try:
+        revision = newest_revision(checkpoint.repository)
+    except urllib.error.HTTPError as error:
+        raise _Problem(_describe_refusal(checkpoint, checkpoint.repository, error.code)) from error
+    except OSError as error:
+        raise _Problem(f"{checkpoint.repository}: the hub cannot be reached: {error}") from error
+    write_text(known, revision + "\n")
+    return revision
+
+
+def _fetch(
+    url: str,
+    folder: Path,
+    name: str,
+    checkpoint: UrlCheckpoint | HuggingFaceCheckpoint,
+    offline: bool,
+    progress: Progress | None,
+) -> Path:
+    target = folder / name
     if target.is_file():
         return target
     if offline:
-        raise _Problem(f"{target}: not fetched yet, and downloads are switched off (offline)")
+        raise _Problem(f"{name}: not fetched yet, and downloads are switched off (offline)")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{identity}.lock"):
+    token = hub_token() if isinstance(checkpoint, HuggingFaceCheckpoint) else None
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not target.is_file():
             partial = target.with_name(target.name + ".part")
             try:
-                _download(url, partial, token, progress)
+                download(url, partial, token, progress)
             except urllib.error.HTTPError as error:
                 raise _Problem(_describe_refusal(checkpoint, url, error.code)) from error
-            if checkpoint.sha256 is not None:
+            one = not isinstance(checkpoint, HuggingFaceCheckpoint) or checkpoint.files is None
+            if one and checkpoint.sha256 is not None:
                 _discard_unless(partial, checkpoint.sha256, url)
             partial.replace(target)
     return target
@@ -130,49 +233,3 @@ def _describe_refusal(checkpoint: Checkpoint, url: str, code: int) -> str:
         page = f"https://huggingface.co/{checkpoint.repository}"
         return f"{url}: access denied (HTTP {code}); ask for access at {page}, then set HF_TOKEN to a token of yours"
     return f"{url}: HTTP {code}" + (" (no such file)" if code == 404 else "")
-
-
-def _download(url: str, partial: Path, token: str | None, progress: Progress | None) -> None:
-    """Fetch `url` into `partial`, continuing what is there. Retries broken connections, not refusals."""
-    last: Exception | None = None
-    for _ in range(ATTEMPTS):
-        try:
-            _fetch(url, partial, token, progress)
-            return
-        except urllib.error.HTTPError as error:
-            if error.code == 416:  # what lies there is not a beginning of this file
-                partial.unlink(missing_ok=True)
-            elif error.code < 500:
-                raise
-            last = error
-        except (OSError, http.client.HTTPException) as error:
-            last = error
-    if isinstance(last, urllib.error.HTTPError):
-        raise last
-    raise _Problem(f"{url}: download failed after {ATTEMPTS} attempts: {last}") from last
-
-
-def _fetch(url: str, partial: Path, token: str | None, progress: Progress | None) -> None:
-    start = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "latent-matter"})
-    if start:
-        request.add_header("Range", f"bytes={start}-")
-    if token:
-        # Unredirected: the token is for the hub, not for the storage host that it redirects to.
-        request.add_unredirected_header("Authorization", f"Bearer {token}")
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        if response.status != 206:
-            start = 0
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length is not None else None
-        with partial.open("ab" if start else "wb") as stream:
-            done = start
-            while chunk := response.read(CHUNK):
-                stream.write(chunk)
-                done += len(chunk)
-                if progress is not None and total:
-                    progress(done / total)
-            stream.flush()
-            os.fsync(stream.fileno())
-    if total is not None and done < total:
-        raise OSError(f"connection closed after {done} of {total} bytes")

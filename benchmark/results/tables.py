@@ -333,7 +333,10 @@ def describe_checkpoint(checkpoint: Checkpoint) -> str:
         return str(checkpoint.url)
     if checkpoint.kind == "huggingface":
         gated = " (gated)" if checkpoint.gated else ""
-        return f"hf://{checkpoint.repository}@{checkpoint.revision}/{checkpoint.file}{gated}"
+        files = checkpoint.file or ("{" + ",".join(checkpoint.files or []) + "}")
+        return f"hf://{checkpoint.repository}@{checkpoint.revision or 'main'}/{files}{gated}"
+    if checkpoint.kind == "local":
+        return f"local file {checkpoint.file}"
     return "none"
 
 

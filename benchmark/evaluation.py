@@ -15,7 +15,7 @@ from pathlib import Path
 import benchmark
 from benchmark.datasets.store import find_dataset
 from benchmark.embedding.extraction import load_embedded
-from benchmark.embedding.features import FeatureSet, Sidecar
+from benchmark.embedding.features import FeatureSet, Sidecar, kept_positions
 from benchmark.files import content_key, sha256_of_tree
 from benchmark.products import ProductCache
 from benchmark.results.records import PROTOCOL_VERSION, LayerValue, LearningPoint, PairValue, PooledLayer, Score
@@ -40,15 +40,24 @@ class Evaluation:
         """A scorer whose intermediate products are kept below the work folder."""
         datasets = {name: find_dataset(name) for name in self.suite.datasets()}
         structures = {name: dataset.structures() for name, dataset in datasets.items()}
-        data = {name: scoring_data(dataset) for name, dataset in datasets.items()}
+        shared = {name: kept_positions(each.ids, self.left_out(name)) for name, each in structures.items()}
+        data = {name: scoring_data(dataset, shared[name]) for name, dataset in datasets.items()}
 
         @functools.cache
         def features(model: str, dataset: str) -> FeatureSet | None:
             sidecar = self.sidecars.get((model, dataset))
-            return None if sidecar is None else load_embedded(self.work, sidecar.key, structures[dataset])
+            if sidecar is None:
+                return None
+            return load_embedded(self.work, sidecar.key, structures[dataset]).take(shared[dataset])
 
         cache = ProductCache(self.work / "products", scoring_version())
         return Scorer(self.suite, data, features, lineage(self.entries), cache)
+
+    def left_out(self, dataset: str) -> list[str]:
+        """Structures that some model cannot embed: no model is scored on them, so that all are compared on the same."""
+        return sorted(
+            {each for (_, where), made in self.sidecars.items() if where == dataset for each in made.left_out}
+        )
 
     def record_key(self, model: str) -> str:
         """Digest of everything the record of `model` depends on."""
@@ -60,12 +69,16 @@ class Evaluation:
         parents = {name: entry.model.fine_tuned_from for name, entry in self.entries.items() if name in wanted}
         suite = self.suite.model_dump(mode="json", exclude={"title", "description", "changelog"})
         control = self.entries[model].model.control
-        return content_key([model, control, used, labels, parents, suite, scoring_version()])
+        return content_key([model, control, used, labels, parents, suite, self._unshared(), scoring_version()])
+
+    def _unshared(self) -> dict[str, list[str]]:
+        return {name: self.left_out(name) for name in self.suite.datasets()}
 
     def pairs_key(self, models: Sequence[str]) -> str:
         """Digest of everything the pairwise values of `models` depend on."""
         used = {f"{name} {dataset}": made.key for (name, dataset), made in self.sidecars.items() if name in models}
-        return content_key([list(models), used, self.suite.model_dump(mode="json"), scoring_version()])
+        suite = self.suite.model_dump(mode="json")
+        return content_key([list(models), used, suite, self._unshared(), scoring_version()])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,11 @@ class Settings:
         return self.results / suite.key / "pairs.json"
 
 
+# Scores use the structures that all models can embed: one that leaves out more is not scored on the data set,
+# rather than taking the structures from all others.
+LEFT_OUT_LIMIT = 0.1
+
+
 @dataclass(frozen=True)
 class EmbeddingTask:
     """Embed one data set with one model, or (dataset None) run the model's conformance checks."""
@@ -82,6 +88,15 @@ class Embedded:
     checks: dict[str, list[ConformanceCheck]] = field(default_factory=dict)
     missing: dict[tuple[str, str], str] = field(default_factory=dict)  # (model, data set) -> why it has no features
     failures: dict[str, str] = field(default_factory=dict)  # model without any features -> why
+
+    def add(self, place: tuple[str, str], sidecar: Sidecar) -> None:
+        """Take the features of a model on a data set, unless they are of too few of its structures."""
+        left_out = len(sidecar.left_out)
+        if left_out <= LEFT_OUT_LIMIT * (left_out + sidecar.structures):
+            self.sidecars[place] = sidecar
+            return
+        accepted = f"at most {LEFT_OUT_LIMIT:.0%} may be"
+        self.missing[place] = f"{describe_left_out(sidecar.left_out, sidecar.structures)}, {accepted}"
 
 
 def select_models(suite: Suite, entries: Mapping[str, Entry], wanted: Sequence[str] | None) -> list[str]:
@@ -119,7 +134,7 @@ def embed_models(
     for result in in_threads(tasks, run, settings.jobs):
         place = result.task.model, str(result.task.dataset)
         if result.value is not None:
-            done.sidecars[place] = result.value
+            done.add(place, result.value)
         else:
             done.missing[place] = describe_failure(result.error)
         progress.finish(str(result.task), done.missing.get(place, "embedded"))
@@ -165,10 +180,19 @@ def find_embedded(suite: Suite, entries: Mapping[str, Entry], settings: Settings
             for name in suite.datasets():
                 sidecar = find_features(settings.work, feature_key(prepared, find_dataset(name)))
                 if sidecar is not None:
-                    done.sidecars[model, name] = sidecar
+                    done.add((model, name), sidecar)
         except EmbeddingError as error:
             done.failures[model] = describe_failure(error)
     return done
+
+
+def describe_left_out(left_out: Mapping[str, str], kept: int) -> str:
+    """One line: how many structures a model cannot embed, the commonest reason, the first of them."""
+    reason, count = Counter(left_out.values()).most_common(1)[0]
+    share = "" if count == len(left_out) else f" for {count} of them"
+    names = sorted(left_out)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{len(names)} of {len(names) + kept} structures left out, {reason}{share} ({', '.join(names[:3])}{more})"
 
 
 def _check(entries: Mapping[str, Entry], settings: EmbeddingSettings, task: EmbeddingTask) -> list[ConformanceCheck]:
@@ -332,7 +356,16 @@ def _scored(evaluation: Evaluation, entry: Entry, embedded: Embedded, scored: Sc
         name: embedded.sidecars[model.id, name] for name in suite.datasets() if (model.id, name) in embedded.sidecars
     }
     absent = [name for name in suite.datasets() if name not in sidecars]
-    status: Status = "partial" if absent else "ok"
+    left_out = {name: sidecar.left_out for name, sidecar in sidecars.items() if sidecar.left_out}
+    reasons = [f"{name}: {embedded.missing.get((model.id, name), 'no features')}" for name in absent]
+    reasons += [f"{name}: {describe_left_out(which, sidecars[name].structures)}" for name, which in left_out.items()]
+    unshared = {name: len(evaluation.left_out(name)) for name in sidecars}
+    quality = [
+        f"{name}: scored without {count} structures that not every model can embed"
+        for name, count in unshared.items()
+        if count
+    ]
+    status: Status = "partial" if reasons else "ok"
     return Record(
         key=evaluation.record_key(model.id),
         suite=suite.id,
@@ -341,15 +374,16 @@ def _scored(evaluation: Evaluation, entry: Entry, embedded: Embedded, scored: Sc
         family=entry.family.submission.family,
         control=model.control,
         status=status,
-        reason="; ".join(f"{name}: {embedded.missing.get((model.id, name), 'no features')}" for name in absent) or None,
+        reason="; ".join(reasons) or None,
         scores=scored.scores,
         layers=scored.layers,
         pooling=scored.pooling,
         learning_curves=scored.learning_curves,
         conformance=embedded.checks.get(model.id, []),
+        left_out=left_out,
         features={name: sidecar.key for name, sidecar in sidecars.items()},
         provenance={name: sidecar.provenance for name, sidecar in sidecars.items()},
-        quality=scored.quality,
+        quality=[*scored.quality, *quality],
         reproduce=_command(suite, model.id),
     )
 

@@ -19,6 +19,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from benchmark.datasets.store import structures_from_atoms
 from benchmark.embedding.batching import pack
 from benchmark.embedding.environment import Environment
 from benchmark.embedding.errors import EmbeddingError
@@ -29,8 +30,15 @@ from benchmark.embedding.extraction import (
     with_ids,
     write_inputs,
 )
-from benchmark.embedding.output import HEADER_BYTES, Part, read_arrays, read_part, refuse_strangers
-from benchmark.embedding.probes import Probes, default_probes, of_strings, with_variants
+from benchmark.embedding.output import HEADER_BYTES, Part, read_arrays, read_left_out, read_part, refuse_strangers
+from benchmark.embedding.probes import (
+    Probes,
+    default_probes,
+    in_other_elements,
+    of_strings,
+    single_elements,
+    with_variants,
+)
 from benchmark.embedding.process import run_worker
 from benchmark.embedding.rotations import rotate_features
 from benchmark.files import content_key, write_json
@@ -47,6 +55,7 @@ DIFFERENT = 2e-3
 PERTURBATION = 0.1
 ENERGY_TOLERANCE = 1e-5  # eV an atom
 ATOMS_PER_BATCH = 256
+FEWEST_PROBES = 3
 
 Status = Literal["passed", "failed", "reported", "skipped"]
 Difference = tuple[float, str]  # largest difference and where it was
@@ -122,12 +131,59 @@ def _measure(prepared: PreparedModel, probes: Probes, settings: EmbeddingSetting
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=parent.absolute(), prefix="conformance-"))
     try:
-        measured = _run(prepared, probes, settings, folder)
+        measured = _run(prepared, probes, settings, folder / "first")
+        left_out = {index: why for part in measured.parts.values() for index, why in part.left_out.items()}
+        if left_out:
+            probes = _embeddable(prepared, probes, left_out, settings, folder / "survey")
+            measured = _run(prepared, probes, settings, folder / "second")
     except EmbeddingError as error:
         raise with_ids(error, probes.structures.ids) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Judge(prepared, probes, measured).checks()
+
+
+def _embeddable(
+    prepared: PreparedModel, probes: Probes, left_out: Mapping[int, str], settings: EmbeddingSettings, folder: Path
+) -> Probes:
+    """The probes that the adapter can embed; where those are too few, others of elements that it knows."""
+    refused = {index for index in range(probes.count) if index in left_out}
+    refused |= {index for copies in probes.variants.values() for index, copy in copies.items() if copy in left_out}
+    originals = [probes.structures.atoms(index) for index in range(probes.count)]
+    kept = [atoms for index, atoms in enumerate(originals) if index not in refused]
+    place = prepared.entry.family.adapter
+    if prepared.entry.family.submission.modality != "atoms":
+        index, why = next(iter(left_out.items()))
+        raise EmbeddingError(place, "unsupported", f"the adapter cannot embed {probes.structures.ids[index]!r}: {why}")
+    if len(kept) < FEWEST_PROBES:
+        elements = single_elements()
+        unknown = _survey(prepared, elements, settings, folder / "elements")
+        known = {int(atoms.numbers[0]) for index, atoms in enumerate(elements) if index not in unknown}
+        if known:
+            replaced = in_other_elements(originals, sorted(known))
+            unknown = _survey(prepared, replaced, settings, folder / "replaced")
+            kept += [atoms for index, atoms in enumerate(replaced) if index not in unknown]
+    if len(kept) < FEWEST_PROBES:
+        why = next(iter(left_out.values()))
+        message = f"the adapter can embed {len(kept)} of the probes, {FEWEST_PROBES} are needed: {why}"
+        raise EmbeddingError(place, "unsupported", message)
+    return with_variants(kept)
+
+
+def _survey(prepared: PreparedModel, asked: list[Atoms], settings: EmbeddingSettings, folder: Path) -> dict[int, str]:
+    """Which of the structures the adapter says it cannot embed, and why."""
+    folder.mkdir(parents=True)
+    structures = structures_from_atoms([str(index) for index in range(len(asked))], asked)
+    inputs = list(range(len(asked)))
+    job = prepared.job(
+        write_inputs(folder, prepared.entry, structures), [{"do": "survey", "name": "survey", "inputs": inputs}]
+    )
+    run_worker(
+        job, prepared.environment, folder, cache=settings.cache, threads=settings.threads, timeout=settings.timeout
+    )
+    place = prepared.entry.family.adapter
+    _, told = read_arrays(place, folder / "output" / "survey.safetensors", HEADER_BYTES)
+    return read_left_out(place, told, inputs)
 
 
 def _steps(probes: Probes, lengths: NDArray[np.int64]) -> list[dict[str, Any]]:
@@ -150,6 +206,7 @@ def _steps(probes: Probes, lengths: NDArray[np.int64]) -> list[dict[str, Any]]:
 
 
 def _run(prepared: PreparedModel, probes: Probes, settings: EmbeddingSettings, folder: Path) -> Measured:
+    folder.mkdir()
     place, output = prepared.entry.family.adapter, folder / "output"
     lengths = np.diff(probes.structures.offsets)
     steps = _steps(probes, lengths)

@@ -161,7 +161,7 @@ def find_features(cache: Path, key: str) -> Sidecar | None:
 
 def load_embedded(cache: Path, key: str, structures: Structures) -> FeatureSet:
     """The features of the product `key`, verified. Raises InvalidFileError when they are damaged."""
-    return load_features(features_folder(cache, key), PRODUCT, structures.offsets)
+    return load_features(features_folder(cache, key), PRODUCT, structures)
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,12 +204,14 @@ def _compute(
                 progress=_after(len(finished) / len(steps), progress),
             )
         refuse_strangers(place, output, names)
-        features = _assemble(prepared, dataset, structures, [read(step) for step in steps], key)
+        parts = [read(step) for step in steps]
+        features = _assemble(prepared, dataset, structures, parts, key)
     except EmbeddingError as error:
         raise with_ids(error, structures.ids) from error
     described = {
         "key": key,
         "dataset_fingerprint": dataset.card.fingerprint,
+        "left_out": {structures.ids[index]: why for part in parts for index, why in part.left_out.items()},
         "provenance": _provenance(prepared, settings, usage),
     }
     sidecar = save_features(features_folder(settings.cache, key), PRODUCT, features, described)
@@ -246,17 +248,21 @@ def _assemble(
         rows: dict[int, NDArray[np.float32]] = {}
         for part in parts:
             rows.update(part.rows(name))
-        values = np.concatenate([rows[index] for index in range(len(structures))])
+        empty = np.empty((0, declaration.dimension), dtype=np.float32)
+        values = np.concatenate([empty, *(rows[index] for index in sorted(rows))])
         layers[name] = LayerArray(values, declaration.level, declaration.irreps)
-    given = [part.energies is not None for part in parts]
+    positions = np.array(sorted(index for part in parts for index in part.inputs), dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(np.diff(structures.offsets)[positions])])
+    given = [part.energies is not None for part in parts if part.inputs]
     if any(given) and not all(given):
         raise EmbeddingError(prepared.entry.family.adapter, "energies", "given for some batches and not for others")
     energies = None
-    if all(given):
+    if given and all(given):
         energies = np.empty(len(structures))
         for part in parts:
-            energies[list(part.inputs)] = part.energies
-    return FeatureSet(prepared.entry.model.id, dataset.card.id, layers, energies, structures.offsets, key)
+            energies[list(part.inputs)] = part.energies if part.inputs else []
+        energies = energies[positions]
+    return FeatureSet(prepared.entry.model.id, dataset.card.id, layers, energies, offsets, key, positions)
 
 
 def with_ids(error: EmbeddingError, ids: Sequence[str]) -> EmbeddingError:

@@ -7,7 +7,7 @@ written last; a product without a matching sidecar does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from benchmark.datasets.store import Structures
 from benchmark.files import atomic_path, sha256_of_file, write_text
 from benchmark.schema import InvalidFileError, Sha256, Strict
 
@@ -61,6 +62,7 @@ class Sidecar(Strict):
     atoms: int
     layers: dict[str, LayerSidecar]
     has_energies: bool
+    left_out: dict[str, str] = {}  # structure id -> why the model cannot embed it
     arrays_sha256: Sha256
     provenance: Provenance
 
@@ -76,7 +78,10 @@ class LayerArray:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features of every structure of a data set. `offsets[i]:offsets[i+1]` are the atoms of structure i."""
+    """Features of the structures of a data set. `offsets[i]:offsets[i+1]` are the atoms of structure i.
+
+    positions: which structures of the data set these are, in its order; None where they are all.
+    """
 
     model: str
     dataset: str
@@ -84,6 +89,22 @@ class FeatureSet:
     energies: NDArray[np.float64] | None  # eV, one a structure
     offsets: NDArray[np.int64]
     key: str = ""
+    positions: NDArray[np.int64] | None = None
+
+    def take(self, positions: NDArray[np.int64]) -> FeatureSet:
+        """The features of the structures at `positions` of the data set, all of which must be here."""
+        rows = positions if self.positions is None else np.searchsorted(self.positions, positions)
+        if len(rows) == len(self.offsets) - 1:
+            return self
+        lengths = np.diff(self.offsets)
+        atoms = np.repeat(np.isin(np.arange(len(lengths)), rows), lengths)
+        layers = {
+            name: LayerArray(layer.values[atoms if layer.level == "atom" else rows], layer.level, layer.irreps)
+            for name, layer in self.layers.items()
+        }
+        energies = None if self.energies is None else self.energies[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths[rows])])
+        return FeatureSet(self.model, self.dataset, layers, energies, offsets, self.key, positions)
 
     def atoms(self, layer: str) -> NDArray[np.float64] | None:
         """Per-atom features of `layer` as float64, (atoms, d); None when the layer is per structure."""
@@ -120,7 +141,7 @@ def save_features(folder: Path, name: str, features: FeatureSet, described: dict
     sidecar = Sidecar(
         model=features.model,
         dataset=features.dataset,
-        structures=len(features.offsets) - 1,
+        structures=len(features.offsets) - 1,  # those that have features
         atoms=int(features.offsets[-1]),
         layers={
             layer: LayerSidecar(level=found.level, dimension=found.values.shape[1], irreps=found.irreps)
@@ -145,8 +166,8 @@ def read_sidecar(folder: Path, name: str) -> Sidecar | None:
         raise InvalidFileError(f"{sidecar_path}: not a feature sidecar: {' '.join(str(error).split())}") from error
 
 
-def load_features(folder: Path, name: str, offsets: NDArray[np.int64]) -> FeatureSet:
-    """Read and verify a product. Raises InvalidFileError when arrays and sidecar disagree."""
+def load_features(folder: Path, name: str, structures: Structures) -> FeatureSet:
+    """Read and verify a product of `structures`. Raises InvalidFileError when arrays and sidecar disagree."""
     sidecar = read_sidecar(folder, name)
     arrays_path, _ = product_paths(folder, name)
     if sidecar is None:
@@ -161,4 +182,13 @@ def load_features(folder: Path, name: str, offsets: NDArray[np.int64]) -> Featur
         layer: LayerArray(arrays[LAYER_PREFIX + layer], found.level, found.irreps)
         for layer, found in sidecar.layers.items()
     }
-    return FeatureSet(sidecar.model, sidecar.dataset, layers, arrays.get(ENERGIES), offsets, sidecar.key)
+    positions = kept_positions(structures.ids, sidecar.left_out)
+    lengths = np.diff(structures.offsets)[positions]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    energies = arrays.get(ENERGIES)
+    return FeatureSet(sidecar.model, sidecar.dataset, layers, energies, offsets, sidecar.key, positions)
+
+
+def kept_positions(ids: Sequence[str], left_out: Collection[str]) -> NDArray[np.int64]:
+    """Positions of the structures of a data set that are not left out, in its order."""
+    return np.array([place for place, name in enumerate(ids) if name not in left_out], dtype=np.int64)

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,12 +29,13 @@ MESSAGES = ("progress.json", "error.json")
 
 @dataclass(frozen=True)
 class Part:
-    """Checked features of some inputs, in the order `inputs`."""
+    """Checked features of some inputs, in the order `inputs`; `left_out` says why there are none of others."""
 
     inputs: tuple[int, ...]
     lengths: NDArray[np.int64]  # atoms of each input
     layers: Mapping[str, LayerArray]
     energies: NDArray[np.float64] | None
+    left_out: Mapping[int, str] = field(default_factory=dict)
 
     def rows(self, layer: str) -> dict[int, NDArray[np.float32]]:
         """Input -> its rows of `layer`. An input that was embedded twice counts once, the last time."""
@@ -76,10 +77,15 @@ def read_part(
     place: the adapter, for messages; inputs: what the step embedded, in order; lengths: atoms of
     each of them.
     """
-    atoms = int(lengths.sum())
-    rows = {"atom": atoms, "structure": len(inputs)}
-    values = sum(layer.dimension * rows[layer.level] for layer in declared.values())
+    whole = {"atom": int(lengths.sum()), "structure": len(inputs)}
+    values = sum(layer.dimension * whole[layer.level] for layer in declared.values())
     arrays, metadata = read_arrays(place, path, 4 * values + 8 * len(inputs) + HEADER_BYTES)
+    left_out = read_left_out(place, metadata, inputs)
+    kept = np.array([index not in left_out for index in inputs], dtype=bool)
+    inputs, lengths = [index for index in inputs if index not in left_out], lengths[kept]
+    if not inputs:
+        return _nothing(declared, left_out)
+    rows = {"atom": int(lengths.sum()), "structure": len(inputs)}
     described = _described_layers(place, metadata)
     wanted = {LAYER_PREFIX + name for name in declared}
     found = set(arrays) - {ENERGIES}
@@ -98,7 +104,29 @@ def read_part(
         if energies.dtype != np.float64 or energies.shape != (len(inputs),):
             raise EmbeddingError(place, "energies", f"have shape {energies.shape}, ({len(inputs)},) is needed")
         _check_finite(place, "energies", energies[:, None], np.asarray(inputs))
-    return Part(tuple(inputs), lengths, layers, energies)
+    return Part(tuple(inputs), lengths, layers, energies, left_out)
+
+
+def _nothing(declared: Mapping[str, LayerDeclaration], left_out: Mapping[int, str]) -> Part:
+    """The part of a step whose inputs were all left out."""
+    layers = {
+        name: LayerArray(np.empty((0, layer.dimension), dtype=np.float32), layer.level, layer.irreps)
+        for name, layer in declared.items()
+    }
+    return Part((), np.empty(0, dtype=np.int64), layers, None, left_out)
+
+
+def read_left_out(place: Path, metadata: Mapping[str, str], inputs: Sequence[int]) -> dict[int, str]:
+    """Which of `inputs` the adapter cannot embed, and why. Raises EmbeddingError for anything else."""
+    try:
+        told = json.loads(metadata.get("left_out", "{}"))
+        left_out = {int(index): " ".join(str(why).split())[:200] for index, why in told.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise EmbeddingError(place, "unsupported", f"unreadable: {error}") from error
+    strangers = sorted(set(left_out) - set(inputs))
+    if strangers:
+        raise EmbeddingError(place, "unsupported", f"names inputs that the step does not have: {strangers[:3]}")
+    return left_out
 
 
 def read_arrays(place: Path, path: Path, limit: int) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from benchmark.datasets.store import Structures, structures_from_atoms
@@ -81,6 +82,33 @@ def with_variants(originals: Sequence[Atoms]) -> Probes:
             names.append(f"{_name(atoms)} {kind}")
     structures = structures_from_atoms(names, images)
     return Probes(structures, len(originals), variants, permutations, rotation)
+
+
+def in_other_elements(originals: Sequence[Atoms], known: Sequence[int]) -> list[Atoms]:
+    """The probes with every element replaced by one of the `known` atomic numbers, different ones by different ones.
+
+    Replacements keep the order of the atomic numbers; cells and positions grow with the covalent radii.
+    """
+    replaced = []
+    for atoms in originals:
+        elements = sorted(set(atoms.numbers.tolist()))
+        step = max(1, len(known) // len(elements))
+        chosen = {old: known[(place * step) % len(known)] for place, old in enumerate(elements)}
+        growth = np.mean([covalent_radii[new] / covalent_radii[old] for old, new in chosen.items()])
+        copy = _moved(atoms, atoms.positions * growth, atoms.cell.array * growth)
+        copy.numbers = np.array([chosen[number] for number in atoms.numbers.tolist()])
+        replaced.append(copy)
+    return replaced
+
+
+def single_elements() -> list[Atoms]:
+    """A dimer and a simple cubic crystal of each of the first 94 elements: to ask a model which it knows."""
+    found = []
+    for number in range(1, 95):
+        length = 2.2 * covalent_radii[number]
+        found.append(Atoms([number, number], positions=[(0, 0, 0), (0, 0, length)]))
+        found.append(Atoms([number], cell=[length] * 3, pbc=True))
+    return found
 
 
 def of_strings() -> Probes:

@@ -8,7 +8,9 @@ disturb it. The trusted side believes none of these files: see output.py.
 A job: adapter, checkpoint, options, device, modality, inputs, output, threads, parent, steps. Steps, in order:
 
 - {"do": "embed", "name": ..., "batches": [[input, ...], ...]} writes `<name>.safetensors`: `layer.<name>`
-  and `energies` with the batches' rows one after the other, levels and irreps in the metadata;
+  and `energies` with the batches' rows one after the other, levels and irreps in the metadata, and the
+  inputs that the adapter cannot embed, with its reasons;
+- {"do": "survey", "name": ..., "inputs": [...]} writes metadata: the inputs that the adapter cannot embed;
 - {"do": "reference_energies", "name": ..., "batches": ...} writes `energies`, or nothing but metadata;
 - {"do": "perturb", "name": ..., "scale": ..., "seed": ...} writes metadata: whether there were weights.
 """
@@ -137,10 +139,16 @@ class Worker:
         arrays: dict[str, np.ndarray] = {}
         metadata = {"step": step["name"]}  # never empty: safetensors writes a broken header for {}
         if step["do"] == "embed":
-            arrays, described = self._embed(step["batches"])
+            left_out = self._left_out([index for batch in step["batches"] for index in batch])
+            kept = [[index for index in batch if index not in left_out] for batch in step["batches"]]
+            arrays, described = self._embed([batch for batch in kept if batch])
             metadata["layers"] = json.dumps(described)
+            metadata["left_out"] = json.dumps(left_out)
+        elif step["do"] == "survey":
+            metadata["left_out"] = json.dumps(self._left_out(step["inputs"]))
         elif step["do"] == "reference_energies":
-            arrays = self._reference_energies(step["batches"])
+            left_out = self._left_out([index for batch in step["batches"] for index in batch])
+            arrays = {} if left_out else self._reference_energies(step["batches"])
         elif step["do"] == "perturb":
             changed = self.adapter.perturb_weights(float(step["scale"]), int(step["seed"]))
             metadata["perturbed"] = json.dumps(bool(changed))
@@ -148,7 +156,14 @@ class Worker:
             raise ContractError("job", f"unknown step {step['do']!r}")
         _write_arrays(self.output / f"{step['name']}.safetensors", arrays, metadata)
 
+    def _left_out(self, inputs: Sequence[int]) -> dict[int, str]:
+        """Inputs that the adapter cannot embed and why, in one line."""
+        reasons = {index: self.adapter.unsupported(self.inputs[index]) for index in inputs}
+        return {index: " ".join(str(why).split())[:200] for index, why in reasons.items() if why is not None}
+
     def _embed(self, batches: list[list[int]]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        if not batches:
+            return {}, {}
         parts: list[Features] = []
         for batch in batches:
             parts.extend(self._within_memory(batch, lambda some: self._checked(some, self._call(some))))

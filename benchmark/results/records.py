@@ -132,6 +132,7 @@ class Record(Strict):
     pooling: list[PooledLayer] = []
     learning_curves: list[LearningPoint] = []
     conformance: list[ConformanceCheck] = []
+    left_out: dict[str, dict[str, str]] = {}  # data set -> structure -> why the model cannot embed it
     features: dict[str, str] = {}  # data set -> key of the features that were scored
     provenance: dict[str, Provenance] = {}  # data set -> how its features were made
     quality: list[str] = []  # dead columns, ties, models at the null ...: worth a reader's eye

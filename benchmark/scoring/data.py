@@ -97,16 +97,19 @@ class ScoringData:
         return half_subsets(self.n, subsets=count, seed=derived_seed(seed, "subsets", self.id))
 
 
-def scoring_data(dataset: Dataset) -> ScoringData:
-    """What scoring needs of a stored data set."""
+def scoring_data(dataset: Dataset, positions: IntArray | None = None) -> ScoringData:
+    """What scoring needs of a stored data set, or of the structures at `positions` (ascending) of it."""
     structures = dataset.structures()
+    kept = np.arange(len(structures)) if positions is None else positions
+    lengths = np.diff(structures.offsets)[kept]
+    groups = structures.reduced_formulas()
     return ScoringData(
         id=dataset.card.id,
-        composition=structures.composition(dataset.card.composition_basis),
-        groups=structures.reduced_formulas(),
-        labels=dataset.labels(),
-        offsets=structures.offsets,
-        formulas=structures.formulas,
+        composition=structures.composition(dataset.card.composition_basis)[kept],
+        groups=tuple(groups[index] for index in kept),
+        labels=dataset.labels().iloc[kept].reset_index(drop=True),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        formulas=tuple(structures.formulas[index] for index in kept),
     )
 
 

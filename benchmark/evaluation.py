@@ -67,7 +67,7 @@ class Evaluation:
         datasets = [find_dataset(name) for name in self.suite.datasets()]
         labels = {each.card.id: [each.labels_fingerprint(), each.card.composition_basis] for each in datasets}
         parents = {name: entry.model.fine_tuned_from for name, entry in self.entries.items() if name in wanted}
-        suite = self.suite.model_dump(mode="json", exclude={"title", "description", "changelog"})
+        suite = self.suite.model_dump(mode="json", exclude={"title", "description", "changelog", "models"})
         control = self.entries[model].model.control
         return content_key([model, control, used, labels, parents, suite, self._unshared(), scoring_version()])
 
@@ -77,7 +77,7 @@ class Evaluation:
     def pairs_key(self, models: Sequence[str]) -> str:
         """Digest of everything the pairwise values of `models` depend on."""
         used = {f"{name} {dataset}": made.key for (name, dataset), made in self.sidecars.items() if name in models}
-        suite = self.suite.model_dump(mode="json")
+        suite = self.suite.model_dump(mode="json", exclude={"models"})
         return content_key([list(models), used, suite, self._unshared(), scoring_version()])
 
 

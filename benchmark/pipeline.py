@@ -100,11 +100,13 @@ class Embedded:
 
 
 def select_models(suite: Suite, entries: Mapping[str, Entry], wanted: Sequence[str] | None) -> list[str]:
-    """Models of a run: all that can read structures, or `wanted` and those that its scores depend on.
+    """Models of a run: the suite's own selection, or `wanted` and those that its scores depend on.
 
     Raises InvalidFileError for a name that no submission declares.
     """
     if wanted is None:
+        if suite.models is not None:
+            return sorted(name for name in suite.models if name in entries)
         return sorted(name for name, entry in entries.items() if entry.family.submission.modality == "atoms")
     unknown = sorted(set(wanted) - set(entries))
     if unknown:

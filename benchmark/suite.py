@@ -53,11 +53,17 @@ class Suite(Strict):
     description: Sentence
     in_distribution: Identifier
     out_of_distribution: Identifier
+    further_datasets: list[Identifier] = Field(
+        default_factory=list, description="compared and probed too, without part in any ranked score"
+    )
     reference: Identifier
     panel: list[Identifier] = Field(min_length=2)
     controls: Controls
     energy_targets: dict[Identifier, str] = Field(description="data set -> energy-like label per atom")
     probe: Probe
+    models: list[Identifier] | None = Field(
+        default=None, description="what a run takes where it names no models; all that read structures by default"
+    )
     layer: Identifier = "backbone"
     k: int = Field(default=25, ge=1, description="neighbours of cknna and mutual_knn")
     k_sweep: list[int] = Field(default_factory=list)
@@ -83,7 +89,8 @@ class Suite(Strict):
 
     def datasets(self) -> list[str]:
         """Data sets of the suite, each once, in-distribution first."""
-        return list(dict.fromkeys([self.in_distribution, self.out_of_distribution, self.probe.dataset]))
+        roles = [self.in_distribution, self.out_of_distribution, self.probe.dataset]
+        return list(dict.fromkeys([*roles, *self.further_datasets]))
 
     def frozen_models(self) -> list[str]:
         """Models that other models' scores depend on: reference, panel, controls."""

@@ -25,7 +25,7 @@ def runner() -> CliRunner:
         (["run", "--suite", "nope"], "known: "),
         (["run", "--models", "nope"], "nope"),
         (["run", "--accelerator", "tpu"], "auto, cpu, cuda"),
-        (["run", "--checkpoint", "chgnet-0.3.0"], "MODEL=FILE"),
+        (["run", "--checkpoint", "chgnet-0.3.0"], "MODEL=PATH"),
         (["check", "nope"], "known families"),
         (["compare", "nope", "chgnet-0.3.0"], "neither a file nor a model"),
     ],

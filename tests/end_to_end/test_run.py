@@ -160,6 +160,19 @@ def test_a_model_that_fails_on_one_data_set_keeps_its_scores_on_the_other(fresh_
     assert pd.isna(row["alignment"])
 
 
+def test_structures_that_a_model_cannot_embed_are_left_out_for_all(fresh_board: Copy) -> None:
+    folder = fresh_board(finished=True)
+    options = {"behaviour": "no large cells"}
+    write_family(folder / "submissions", "narrow", [toy_model("narrow", 9, options=options)])
+    run_board(folder)
+    rows = board(folder)
+    assert rows.loc["narrow", "status"] == "partial"
+    assert "of 72 structures left out, too large" in rows.loc["narrow", "reason"]
+    scores = pd.read_csv(folder / "results" / "tables" / "scores.csv")
+    counts = scores[(scores["score"] == "intrinsic_dimension") & (scores["dataset"] == "toy-crystals")]
+    assert counts["n"].nunique() == 1 and counts["n"].iloc[0] < 72
+
+
 def test_a_changed_adapter_recomputes_only_its_own_family(fresh_board: Copy) -> None:
     folder = fresh_board(finished=True)
     features = set((folder / ".latent-matter" / "features").iterdir())

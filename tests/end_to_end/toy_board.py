@@ -55,6 +55,10 @@ class Toy(Adapter):
         self.weights = self.weights * (1 + scale * np.random.default_rng(seed).normal(size=self.weights.shape))
         return True
 
+    def unsupported(self, item):
+        small = self.options.get("behaviour") != "no large cells" or not item.pbc.any() or item.cell.volume < 75
+        return None if small else "too large"
+
     def embed(self, inputs):
         self.calls += 1
         behaviour = self.options.get("behaviour")

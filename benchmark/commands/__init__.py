@@ -1,0 +1,1 @@
+"""Groups of subcommands that the command line is put together from."""

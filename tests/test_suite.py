@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmark.datasets.spec import known_specs
 from benchmark.datasets.store import known_datasets
 from benchmark.schema import InvalidFileError
 from benchmark.submission import load_submissions
@@ -16,10 +17,11 @@ def test_a_shipped_suite_names_models_data_sets_and_labels_that_exist(suite: Sui
     entries, broken = load_submissions(SUBMISSIONS)
     assert not broken
     assert set(suite.frozen_models()) <= set(entries)
-    datasets = known_datasets()
+    labels = {name: set(spec.labels) for name, spec in known_specs().items()}
+    labels |= {name: set(dataset.card.labels) for name, dataset in known_datasets().items()}
     for name in suite.datasets():
-        assert suite.energy_targets[name] in datasets[name].card.labels
-    assert set(suite.probe.targets) <= set(datasets[suite.probe.dataset].card.labels)
+        assert suite.energy_targets[name] in labels[name]
+    assert set(suite.probe.targets) <= labels[suite.probe.dataset]
     controls = {name: entries[name].model.control for name in suite.controls.ids()}
     assert controls[suite.controls.composition] == "composition"
     assert controls[suite.controls.noise] == "noise"
@@ -45,5 +47,11 @@ def test_a_suite_without_an_energy_target_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suite_lists_the_known_ones() -> None:
-    with pytest.raises(InvalidFileError, match="known: quick"):
+    with pytest.raises(InvalidFileError, match="known: local-real, quick"):
         find_suite("nope")
+
+
+def test_further_data_sets_are_embedded_after_those_with_a_role() -> None:
+    suite = find_suite("local-real")
+    assert suite.datasets() == ["mptrj-sample", "qm9-sample", "alexandria-sample", "mad-sample"]
+    assert find_suite("quick").further_datasets == []

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 import yaml
-from rich.console import Console
 
+from benchmark.commands.common import JsonFlag, say
 from benchmark.datasets.prepare import SOURCES_VARIABLE, is_current, prepare_dataset
 from benchmark.datasets.spec import DatasetSpec, find_spec, known_specs
 from benchmark.datasets.store import Dataset, DatasetError, find_dataset, known_datasets
@@ -19,8 +19,6 @@ from benchmark.schema import InvalidFileError
 from benchmark.suite import find_suite
 
 data = typer.Typer(no_args_is_help=True, help="Prepare data sets from files of your own, verify and describe them.")
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @data.command()
@@ -61,7 +59,7 @@ def verify(
             print(f"{name}: {verify_dataset(dataset, specs.get(name))}")
         except InvalidFileError as error:
             failed = True
-            Console(stderr=True, highlight=False, soft_wrap=True).print(f"{name}: {error}", markup=False)
+            say(f"{name}: {error}")
     raise SystemExit(1 if failed else 0)
 
 

@@ -29,6 +29,7 @@ from benchmark.schema import Identifier, InvalidFileError, Sha256, Strict, read_
 
 STRUCTURE_COLUMNS = ("id", "formula", "numbers", "positions", "cell", "pbc")
 EMBEDDED = Path(__file__).parent / "embedded"
+SPECS = Path(__file__).parent / "specs"
 DATASETS_VARIABLE = "LATENT_MATTER_DATASETS"
 
 
@@ -168,9 +169,16 @@ def load_dataset(folder: Path) -> Dataset:
     return Dataset(Path(folder), card)
 
 
+def dataset_folders() -> list[Path]:
+    """Where prepared data sets lie: $LATENT_MATTER_DATASETS (folders separated as in PATH), else the user's cache."""
+    given = [Path(root) for root in os.environ.get(DATASETS_VARIABLE, "").split(os.pathsep) if root]
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return given or [caches / "latent-matter" / "datasets"]
+
+
 def known_datasets() -> dict[str, Dataset]:
-    """Data sets by id: those shipped inside the package, and those below the folders of $LATENT_MATTER_DATASETS."""
-    roots = [EMBEDDED, *(Path(root) for root in os.environ.get(DATASETS_VARIABLE, "").split(os.pathsep) if root)]
+    """Data sets by id: those shipped inside the package, and those prepared in `dataset_folders()`."""
+    roots = [EMBEDDED, *dataset_folders()]
     found = [load_dataset(card.parent) for root in roots for card in sorted(root.glob("*/dataset.yaml"))]
     return {dataset.card.id: dataset for dataset in found}
 
@@ -179,6 +187,8 @@ def find_dataset(name: str) -> Dataset:
     """The data set called `name`. Raises DatasetError listing what there is."""
     known = known_datasets()
     if name not in known:
+        if (SPECS / f"{name}.yaml").is_file():
+            raise DatasetError(f"data set {name!r} is not prepared; run `latent-matter data prepare {name}`")
         raise DatasetError(f"data set {name!r} is unknown; known: {', '.join(sorted(known)) or 'none'}")
     return known[name]
 

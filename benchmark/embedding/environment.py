@@ -34,6 +34,8 @@ from benchmark.files import content_key, write_json
 # What the worker itself imports; the header's pins and exclude-newer decide the versions.
 WORKER_REQUIREMENTS = ("ase", "numpy", "safetensors")
 BUILD_TIMEOUT = 3600.0
+# Gigabytes that a package may require on Linux in any case. Without them jax computes on the CPU.
+JAX_CUDA_PLUGINS = ("jax-cuda12-plugin", "jax-cuda12-pjrt", "jax-cuda13-plugin", "jax-cuda13-pjrt")
 # uv does not read pip's settings; a user who has told pip should not have to tell it twice.
 PIP_SETTINGS = {"UV_FIND_LINKS": "PIP_FIND_LINKS", "UV_DEFAULT_INDEX": "PIP_INDEX_URL"}
 
@@ -110,10 +112,17 @@ def _build(adapter: Path, header: Header, device: Device, python: str, key: str,
     command = ["pip", "install", "--quiet", "--python", str(_interpreter(folder))]
     command += ["--exclude-newer", header.exclude_newer]
     command += torch_arguments(header, device, _python_version(folder))
+    overrides = folder / "overrides.txt"
+    overrides.write_text("".join(f"{line}\n" for line in replaced_requirements(header, device)))
+    command += ["--overrides", str(overrides)]
     _uv(adapter, *command, *header.dependencies, *WORKER_REQUIREMENTS)
     described = {
         "key": key,
-        "header": {"requires-python": header.requires_python, "dependencies": list(header.dependencies)},
+        "header": {
+            "requires-python": header.requires_python,
+            "dependencies": list(header.dependencies),
+            "override-dependencies": list(header.overrides),
+        },
         "exclude_newer": header.exclude_newer,
         "packages": installed_packages(_site_packages(folder)),
         "python_version": _python_version(folder),
@@ -131,6 +140,12 @@ def installed_packages(site_packages: Path) -> dict[str, str]:
     found = metadata.distributions(path=[str(site_packages)])
     pairs = {canonicalize_name(package.metadata["Name"]): package.version for package in found}
     return dict(sorted(pairs.items()))
+
+
+def replaced_requirements(header: Header, device: Device) -> list[str]:
+    """Requirements that stand in for those of the packages themselves: the header's, and no CUDA for jax on a CPU."""
+    left_out = JAX_CUDA_PLUGINS if device == "cpu" else ()
+    return [*header.overrides, *(f"{name}; python_version < '0'" for name in left_out)]
 
 
 def torch_arguments(header: Header, device: Device, python_version: str) -> list[str]:

@@ -7,7 +7,9 @@
     # exclude-newer = "2026-11-15T00:00:00Z"
     # ///
 
-Every direct dependency is pinned with `==`; `exclude-newer` freezes what they pull in.
+Every direct dependency is pinned with `==`; `exclude-newer` freezes what they pull in. Where a
+package's own requirements are stricter than what it runs with, uv's `override-dependencies` replaces
+them: a pin, or a name with a marker that is never true to leave a package out.
 """
 
 from __future__ import annotations
@@ -38,11 +40,13 @@ class Header:
     requires_python: str
     dependencies: tuple[str, ...]
     exclude_newer: str  # RFC 3339
+    overrides: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
         """Hex SHA-256 of the header's meaning; layout and order do not count."""
-        return content_key([self.requires_python, list(self.dependencies), self.exclude_newer])
+        meaning = [self.requires_python, list(self.dependencies), self.exclude_newer]
+        return content_key([*meaning, list(self.overrides)] if self.overrides else meaning)
 
     def pinned(self, package: str) -> str | None:
         """The version that `package` is pinned to, or None when the header does not name it."""
@@ -78,17 +82,19 @@ def _validate(adapter: Path, table: dict[str, Any]) -> Header:
     tools = _typed(adapter, "tool", table.get("tool", {}), dict)
     _refuse_unknown(adapter, "tool.", tools, {"uv"})
     uv_table = _typed(adapter, "tool.uv", tools.get("uv", {}), dict)
-    _refuse_unknown(adapter, "tool.uv.", uv_table, {"exclude-newer"})
+    _refuse_unknown(adapter, "tool.uv.", uv_table, {"exclude-newer", "override-dependencies"})
     python = _typed(adapter, "requires-python", table.get("requires-python"), str)
     try:
         requires_python = str(SpecifierSet(python))
     except InvalidSpecifier as error:
         raise EmbeddingError(adapter, CHECK, f"field requires-python: {error}") from None
     dependencies = _typed(adapter, "dependencies", table.get("dependencies"), list)
+    overrides = _typed(adapter, "tool.uv.override-dependencies", uv_table.get("override-dependencies", []), list)
     return Header(
         requires_python,
         tuple(sorted(_pinned(adapter, dependency) for dependency in dependencies)),
         _time(adapter, uv_table.get("exclude-newer")),
+        tuple(sorted(_override(adapter, override) for override in overrides)),
     )
 
 
@@ -108,18 +114,38 @@ def _typed(adapter: Path, field: str, value: Any, kind: type) -> Any:
 
 def _pinned(adapter: Path, dependency: Any) -> str:
     """Normalise one dependency. Raises EmbeddingError unless it is `name==version`, extras and marker allowed."""
-    text = _typed(adapter, "dependencies", dependency, str)
+    requirement = _requirement(adapter, "dependencies", dependency)
+    if not _is_exact(requirement):
+        raise EmbeddingError(adapter, CHECK, f"field dependencies: {dependency!r} is not pinned; write name==version")
+    return str(requirement)
+
+
+def _override(adapter: Path, override: Any) -> str:
+    """Normalise one override. Raises EmbeddingError unless it is `name==version`, or `name; marker` to leave it out."""
+    field = "tool.uv.override-dependencies"
+    requirement = _requirement(adapter, field, override)
+    leaves_out = requirement.marker is not None and not requirement.specifier and requirement.url is None
+    if not (_is_exact(requirement) or leaves_out):
+        reason = "is neither pinned, name==version, nor left out by a marker, name; python_version < '0'"
+        raise EmbeddingError(adapter, CHECK, f"field {field}: {override!r} {reason}")
+    return str(requirement)
+
+
+def _requirement(adapter: Path, field: str, value: Any) -> Requirement:
+    text = _typed(adapter, field, value, str)
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         reason = str(error).splitlines()[0]
-        raise EmbeddingError(adapter, CHECK, f"field dependencies: {text!r} is no requirement: {reason}") from None
+        raise EmbeddingError(adapter, CHECK, f"field {field}: {text!r} is no requirement: {reason}") from None
+    requirement.name = canonicalize_name(requirement.name)
+    return requirement
+
+
+def _is_exact(requirement: Requirement) -> bool:
     pins = list(requirement.specifier)
     exact = len(pins) == 1 and pins[0].operator == "==" and not pins[0].version.endswith(".*")
-    if requirement.url is not None or not exact:
-        raise EmbeddingError(adapter, CHECK, f"field dependencies: {text!r} is not pinned; write name==version")
-    requirement.name = canonicalize_name(requirement.name)
-    return str(requirement)
+    return exact and requirement.url is None
 
 
 def _time(adapter: Path, value: Any) -> str:

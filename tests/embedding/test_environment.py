@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.embedding.environment import choose_python, ensure_environment, environment_key, torch_arguments
+from benchmark.embedding.environment import (
+    choose_python,
+    ensure_environment,
+    environment_key,
+    replaced_requirements,
+    torch_arguments,
+)
 from benchmark.embedding.errors import EmbeddingError
 from benchmark.embedding.header import Header, read_header
 from tests.embedding.families import HEADER
@@ -63,6 +69,11 @@ def test_an_offered_torch_wheel_is_taken_when_it_fits(offered: Path, wheel: str,
     (offered / wheel).touch()
     arguments = torch_arguments(needing("torch==2.13.0"), device, PYTHON)  # type: ignore[arg-type]
     assert arguments == ([] if taken else ["--torch-backend", "cpu" if device == "cpu" else "auto"])
+
+
+def test_a_cpu_environment_leaves_out_the_cuda_plugins_of_jax() -> None:
+    assert any(line.startswith("jax-cuda12-plugin;") for line in replaced_requirements(needing("jax==0.10.2"), "cpu"))
+    assert replaced_requirements(needing("jax==0.10.2"), "cuda") == []
 
 
 def test_dependencies_that_cannot_be_installed_are_named(tmp_path: Path) -> None:

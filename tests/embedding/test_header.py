@@ -43,6 +43,20 @@ def test_another_pin_changes_the_hash(tmp_path: Path) -> None:
     assert header(tmp_path, other).hash != header(tmp_path, LINES).hash
 
 
+def test_overrides_are_read_and_change_the_hash(tmp_path: Path) -> None:
+    overrides = """# override-dependencies = ["torchdata; python_version < '0'", "Torch == 2.13.0"]"""
+    found = header(tmp_path, [*LINES[:5], overrides, LINES[5]])
+    assert found.overrides == ("torch==2.13.0", 'torchdata; python_version < "0"')
+    assert found.hash != header(tmp_path, LINES).hash
+
+
+@pytest.mark.parametrize("override", ["torch>=2", "torch", "torch @ https://example.org/torch.whl"])
+def test_an_override_is_a_pin_or_leaves_a_package_out(tmp_path: Path, override: str) -> None:
+    lines = [*LINES[:5], f'# override-dependencies = ["{override}"]', LINES[5]]
+    with pytest.raises(EmbeddingError, match=r"tool\.uv\.override-dependencies: .* is neither pinned"):
+        header(tmp_path, lines)
+
+
 def test_a_bare_date_means_the_end_of_that_day(tmp_path: Path) -> None:
     assert header(tmp_path, replaced(4, '# exclude-newer = "2026-11-14"')).exclude_newer == "2026-11-15T00:00:00Z"
 

@@ -85,6 +85,11 @@ class Structures:
     cells: NDArray[np.float64]  # (structures, 3, 3), Angstrom
     pbc: NDArray[np.bool_]  # (structures, 3)
     smiles: tuple[str, ...] | None
+    sequences: tuple[str, ...] | None = None  # one-letter codes of proteins
+
+    def strings(self, modality: str) -> tuple[str, ...] | None:
+        """What models of `modality` ("smiles" or "sequence") read, one a structure; None where the set has none."""
+        return self.smiles if modality == "smiles" else self.sequences
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -228,6 +233,8 @@ def write_dataset(folder: Path, card: dict[str, object], structures: Structures,
     )
     if structures.smiles is not None:
         frame["smiles"] = structures.smiles
+    if structures.sequences is not None:
+        frame["sequence"] = structures.sequences
     _write_parquet(folder / "structures.parquet", frame)
     ordered = labels.loc[list(structures.ids)].astype(np.float64)
     _write_parquet(folder / "labels.parquet", ordered.rename_axis("id").reset_index())
@@ -272,4 +279,5 @@ def _read_structures(path: Path) -> Structures:
         cells=np.stack(frame["cell"].to_list()).reshape(-1, 3, 3).astype(np.float64),
         pbc=np.stack(frame["pbc"].to_list()).astype(bool),
         smiles=tuple(frame["smiles"]) if "smiles" in frame.columns else None,
+        sequences=tuple(frame["sequence"]) if "sequence" in frame.columns else None,
     )

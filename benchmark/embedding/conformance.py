@@ -9,7 +9,6 @@ standard deviation over all probe rows.
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +40,7 @@ from benchmark.embedding.probes import (
 )
 from benchmark.embedding.process import run_worker
 from benchmark.embedding.rotations import rotate_features
-from benchmark.files import content_key, write_json
+from benchmark.files import content_key, remove_tree, write_json
 from benchmark.results.records import ConformanceCheck
 from benchmark.submission import Entry
 
@@ -99,8 +98,9 @@ def _kept(prepared: PreparedModel, tried: Probes, settings: EmbeddingSettings) -
 
 
 def _probes(entry: Entry, given: Sequence[Atoms] | None) -> Probes:
-    if entry.family.submission.modality != "atoms":
-        return of_strings()
+    modality = entry.family.submission.modality
+    if modality != "atoms":
+        return of_strings(modality)
     return with_variants(default_probes() if given is None else given)
 
 
@@ -139,7 +139,7 @@ def _measure(prepared: PreparedModel, probes: Probes, settings: EmbeddingSetting
     except EmbeddingError as error:
         raise with_ids(error, probes.structures.ids) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
     return Judge(prepared, probes, measured).checks()
 
 
@@ -178,9 +178,7 @@ def _survey(prepared: PreparedModel, asked: list[Atoms], settings: EmbeddingSett
     job = prepared.job(
         write_inputs(folder, prepared.entry, structures), [{"do": "survey", "name": "survey", "inputs": inputs}]
     )
-    run_worker(
-        job, prepared.environment, folder, cache=settings.cache, threads=settings.threads, timeout=settings.timeout
-    )
+    run_worker(job, prepared.environment, folder, **settings.running)
     place = prepared.entry.family.adapter
     _, told = read_arrays(place, folder / "output" / "survey.safetensors", HEADER_BYTES)
     return read_left_out(place, told, inputs)
@@ -211,9 +209,7 @@ def _run(prepared: PreparedModel, probes: Probes, settings: EmbeddingSettings, f
     lengths = np.diff(probes.structures.offsets)
     steps = _steps(probes, lengths)
     job = prepared.job(write_inputs(folder, prepared.entry, probes.structures), steps)
-    run_worker(
-        job, prepared.environment, folder, cache=settings.cache, threads=settings.threads, timeout=settings.timeout
-    )
+    run_worker(job, prepared.environment, folder, **settings.running)
     refuse_strangers(place, output, [f"{step['name']}.safetensors" for step in steps])
     parts = {}
     for step in steps:

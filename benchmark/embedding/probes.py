@@ -5,6 +5,7 @@ They need no data set and are the same everywhere. Each is rattled, so that noth
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,16 @@ SEED = 7
 RATTLE = 0.08  # Angstrom
 STRAIN = np.diag([1.04, 0.97, 1.02])
 TRANSLATION = np.array([0.731, -0.417, 1.293])  # Angstrom
-SMILES = ("CCO", "c1ccccc1O", "CC(=O)N", "C1CC1F", "N#CC=O")
+STRINGS = {
+    "smiles": ("CCO", "c1ccccc1O", "CC(=O)N", "C1CC1F", "N#CC=O"),
+    # Crambin, the B chain of insulin, a trp-cage, magainin 2.
+    "sequence": (
+        "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN",
+        "FVNQHLCGSHLVEALYLVCGERGFFYTPKT",
+        "NLYIQWLKDGGPSSGRPPPS",
+        "GIGKFLHSAKKFGKAFVGEIMNS",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -111,10 +121,12 @@ def single_elements() -> list[Atoms]:
     return found
 
 
-def of_strings() -> Probes:
-    """Molecules as SMILES strings, for models that read those; strings have no transformed copies."""
-    blanks = structures_from_atoms(list(SMILES), [Atoms("H") for _ in SMILES], list(SMILES))
-    return Probes(blanks, len(SMILES), {}, [], np.eye(3))
+def of_strings(modality: str) -> Probes:
+    """Molecules as SMILES or proteins as sequences, for models that read those; strings have no transformed copies."""
+    strings = STRINGS[modality]
+    blanks = structures_from_atoms(list(strings), [Atoms("H") for _ in strings])
+    blanks = dataclasses.replace(blanks, **{"smiles" if modality == "smiles" else "sequences": strings})
+    return Probes(blanks, len(strings), {}, [], np.eye(3))
 
 
 def _moved(atoms: Atoms, positions: NDArray[np.float64], cell: NDArray[np.float64]) -> Atoms:

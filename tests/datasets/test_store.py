@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,16 @@ def test_structures_and_labels_come_back_in_one_order(tiny: Dataset) -> None:
 def test_the_structures_file_holds_no_label(tiny: Dataset) -> None:
     columns = set(pd.read_parquet(tiny.folder / "structures.parquet").columns)
     assert columns == {"id", "formula", "numbers", "positions", "cell", "pbc", "smiles"}
+
+
+def test_strings_come_back_by_modality(tiny: Dataset, tmp_path: Path) -> None:
+    structures = tiny.structures()
+    assert structures.strings("smiles") == ("O", "", "C")
+    assert structures.strings("sequence") is None
+    proteins = dataclasses.replace(structures, smiles=None, sequences=("AC", "GG", "K"))
+    read = write_dataset(tmp_path / "proteins", CARD, proteins, tiny.labels()).structures()
+    assert read.strings("sequence") == ("AC", "GG", "K")
+    assert read.strings("smiles") is None
 
 
 def test_composition_is_counts_or_fractions_by_element(tiny: Dataset) -> None:

@@ -177,3 +177,20 @@ def test_a_model_of_strings_is_tried_on_strings(tmp_path: Path, check: Check) ->
     assert failed(outcomes) == []
     assert outcomes["determinism"].status == outcomes["distinct"].status == "passed"
     assert outcomes["rotation"].status == outcomes["geometry"].status == "skipped"
+
+
+def test_a_model_of_sequences_is_tried_on_proteins(tmp_path: Path, check: Check) -> None:
+    adapter = """
+    class Residues(Adapter):
+        def load(self, checkpoint, options, device):
+            pass
+
+        def embed(self, inputs):
+            assert all(set(text) <= set("ACDEFGHIKLMNPQRSTVWY") for text in inputs)
+            rows = [[text.count(letter) / len(text) for letter in "ACDEFG"] for text in inputs]
+            return Features({"backbone": Layer(np.array(rows, dtype=float), level="structure")})
+    """
+    layers = {"backbone": LayerDeclaration(dimension=6, level="structure")}
+    entry = write_family(tmp_path / "toy", adapter, layers=layers, modality="sequence")
+    outcomes = {each.id: each for each in run_conformance(entry, check.settings, environment=check.environment)}
+    assert failed(outcomes) == []

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,8 +10,8 @@ import pytest
 
 from benchmark.embedding.environment import Environment
 from benchmark.embedding.errors import EmbeddingError
-from benchmark.embedding.weights import resolve_weights
-from benchmark.submission import Entry, HuggingFaceCheckpoint, PackageCheckpoint, UrlCheckpoint
+from benchmark.embedding.weights import CHECKPOINTS_VARIABLE, digest, resolve_weights
+from benchmark.submission import Entry, HuggingFaceCheckpoint, LocalCheckpoint, PackageCheckpoint, UrlCheckpoint
 from tests.embedding.families import write_family
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
@@ -39,6 +40,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
         self.server.requests.append((self.path, asked, self.headers.get("Authorization")))
+        if self.path.startswith("/api/"):
+            body = json.dumps({"sha": REVISION}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
         if self.server.status is not None:
             self.send_error(self.server.status)
             return
@@ -64,6 +72,13 @@ def hub() -> Iterator[Hub]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_checkpoints_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(CHECKPOINTS_VARIABLE, raising=False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hugging-face"))
 
 
 def at_url(folder: Path, hub: Hub, sha256: str = SHA256) -> Entry:
@@ -184,3 +199,109 @@ def test_a_local_file_may_stand_in_if_it_is_the_declared_one(
     with pytest.raises(EmbeddingError, match="kind is none"):
         resolve_weights(write_family(tmp_path / "toy"), environment, tmp_path / "cache", override=local)
     assert hub.requests == []
+
+
+def several_files(folder: Path, **fields: Any) -> Entry:
+    checkpoint = HuggingFaceCheckpoint(
+        kind="huggingface", repository="group/model", files=["config.json", "deep/weights.bin"], **fields
+    )
+    return write_family(folder / "toy", checkpoint=checkpoint)
+
+
+def test_several_files_come_as_a_folder(
+    tmp_path: Path, environment: Environment, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    entry = several_files(tmp_path, revision=REVISION)
+    weights = resolve_weights(entry, environment, tmp_path / "cache")
+    assert weights.path is not None and weights.pinned
+    assert {path.relative_to(weights.path).as_posix() for path in weights.path.rglob("*") if path.is_file()} == {
+        "config.json",
+        "deep/weights.bin",
+    }
+    assert weights.sha256 == digest(weights.path)
+    assert resolve_weights(entry, environment, tmp_path / "cache", offline=True) == weights
+    assert len(hub.requests) == 2
+    (weights.path / "config.json").write_text("changed")
+    pinned = several_files(tmp_path, revision=REVISION, sha256=weights.sha256)
+    with pytest.raises(EmbeddingError, match=r"sha256 is .* declares"):
+        resolve_weights(pinned, environment, tmp_path / "cache", offline=True)
+
+
+def test_without_a_commit_the_newest_is_taken_and_said(
+    tmp_path: Path, environment: Environment, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    checkpoint = HuggingFaceCheckpoint(kind="huggingface", repository="group/model", file="model.bin")
+    entry = write_family(tmp_path / "toy", checkpoint=checkpoint)
+    with pytest.raises(EmbeddingError, match="group/model: not fetched yet"):
+        resolve_weights(entry, environment, tmp_path / "cache", offline=True)
+    weights = resolve_weights(entry, environment, tmp_path / "cache")
+    assert (weights.revision, weights.pinned, weights.sha256) == (REVISION, False, SHA256)
+    assert [path for path, _, _ in hub.requests] == [
+        "/api/models/group/model/revision/main",
+        f"/group/model/resolve/{REVISION}/model.bin",
+    ]
+    assert resolve_weights(entry, environment, tmp_path / "cache", offline=True) == weights
+
+
+def test_a_download_without_declared_hash_is_kept_and_not_called_pinned(
+    tmp_path: Path, environment: Environment, hub: Hub
+) -> None:
+    checkpoint = UrlCheckpoint(kind="url", url=f"{hub.address}/model.bin", file="model.bin")  # type: ignore[arg-type]
+    entry = write_family(tmp_path / "toy", checkpoint=checkpoint)
+    weights = resolve_weights(entry, environment, tmp_path / "cache")
+    assert (weights.sha256, weights.pinned) == (SHA256, False)
+    assert resolve_weights(entry, environment, tmp_path / "cache", offline=True) == weights
+
+
+def test_files_at_hand_replace_a_download_when_they_are_the_declared_ones(
+    tmp_path: Path, environment: Environment, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_hand = tmp_path / "at-hand"
+    (at_hand / "old").mkdir(parents=True)
+    (at_hand / "new").mkdir()
+    (at_hand / "old" / "model.bin").write_bytes(b"an older version")
+    (at_hand / "new" / "model.bin").write_bytes(CONTENT)
+    monkeypatch.setenv(CHECKPOINTS_VARIABLE, str(at_hand))
+    weights = resolve_weights(at_url(tmp_path, hub), environment, tmp_path / "cache")
+    assert (weights.path, weights.sha256) == (at_hand / "new" / "model.bin", SHA256)
+    assert hub.requests == []
+    unsure = write_family(tmp_path / "toy", checkpoint=LocalCheckpoint(kind="local", file="model.bin"))
+    with pytest.raises(EmbeddingError, match=r"different files of that name: .*new/model\.bin, .*old/model\.bin"):
+        resolve_weights(unsure, environment, tmp_path / "cache")
+
+
+def test_a_folder_at_hand_needs_the_repositorys_name_and_all_files(
+    tmp_path: Path, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_hand = tmp_path / "at-hand" / "model"
+    (at_hand / "deep").mkdir(parents=True)
+    (at_hand / "config.json").write_text("{}")
+    (at_hand / "notes.txt").write_text("not one of the files")
+    monkeypatch.setenv(CHECKPOINTS_VARIABLE, str(tmp_path / "at-hand"))
+    entry = several_files(tmp_path, revision=REVISION)
+    with pytest.raises(EmbeddingError, match="not fetched yet"):
+        resolve_weights(entry, environment, tmp_path / "cache", offline=True)
+    (at_hand / "deep" / "weights.bin").write_bytes(CONTENT)
+    assert resolve_weights(entry, environment, tmp_path / "cache", offline=True).path == at_hand
+
+
+def test_a_file_that_nobody_publishes_is_asked_for(tmp_path: Path, environment: Environment) -> None:
+    entry = write_family(tmp_path / "toy", checkpoint=LocalCheckpoint(kind="local", file="mine.pt"))
+    with pytest.raises(EmbeddingError, match=r"mine\.pt is published nowhere: give it with --checkpoint toy=PATH"):
+        resolve_weights(entry, environment, tmp_path / "cache")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "part").write_text("x")
+    weights = resolve_weights(entry, environment, tmp_path / "cache", override=tmp_path / "mine")
+    assert weights.sha256 == digest(tmp_path / "mine")
+
+
+def test_the_token_of_a_login_is_used(
+    tmp_path: Path, environment: Environment, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    (tmp_path / "hugging-face").mkdir()
+    (tmp_path / "hugging-face" / "token").write_text("from-login\n")
+    resolve_weights(on_hugging_face(tmp_path), environment, tmp_path / "cache")
+    assert hub.requests[0][2] == "Bearer from-login"

@@ -20,6 +20,7 @@ from benchmark.commands.common import (
     ModelsOption,
     OfflineFlag,
     ResultsOption,
+    SandboxOption,
     SubmissionsOption,
     SuiteOption,
     TimeoutOption,
@@ -71,6 +72,7 @@ def run(
     timeout: TimeoutOption = 900.0,
     checkpoint: CheckpointOption = None,
     offline: OfflineFlag = False,
+    sandbox: SandboxOption = "auto",
 ) -> None:
     """Check, embed and score models and write the tables.
 
@@ -81,7 +83,7 @@ def run(
     """
     chosen = suite_called(suite)
     entries, broken = submissions_in(submissions)
-    settings = settings_of(work, results, accelerator, jobs, timeout, checkpoint, offline, entries)
+    settings = settings_of(work, results, accelerator, jobs, timeout, checkpoint, offline, entries, sandbox)
     wanted = wanted_models(models, entries, broken)
     with TerminalProgress() as progress:
         records = pipeline.run(chosen, entries, broken, settings, progress, wanted)
@@ -103,6 +105,7 @@ def embed(
     timeout: TimeoutOption = 900.0,
     checkpoint: CheckpointOption = None,
     offline: OfflineFlag = False,
+    sandbox: SandboxOption = "auto",
     as_json: JsonFlag = False,
 ) -> None:
     """Check and embed models on the data sets of a suite, without scoring them.
@@ -111,7 +114,7 @@ def embed(
     """
     chosen = suite_called(suite)
     entries, broken = submissions_in(submissions)
-    settings = settings_of(work, RESULTS, accelerator, jobs, timeout, checkpoint, offline, entries)
+    settings = settings_of(work, RESULTS, accelerator, jobs, timeout, checkpoint, offline, entries, sandbox)
     wanted = wanted_models(models, entries, broken)
     selected = pipeline.select_models(chosen, entries, wanted) if wanted is None else wanted
     with TerminalProgress() as progress:
@@ -191,6 +194,7 @@ def check(
     timeout: TimeoutOption = 900.0,
     checkpoint: CheckpointOption = None,
     offline: OfflineFlag = False,
+    sandbox: SandboxOption = "auto",
     as_json: JsonFlag = False,
 ) -> None:
     """Check a submission: its YAML, its header, and every conformance check on a network that runs.
@@ -207,7 +211,7 @@ def check(
         known = ", ".join(sorted({entry.family.folder.name for entry in entries.values()}))
         wrong_use(f"{submissions / family / 'submission.yaml'}: no such submission; known families: {known}")
     wanted = wanted_models(models, members, []) or sorted(members)
-    settings = settings_of(work, RESULTS, accelerator, jobs, timeout, checkpoint, offline, entries)
+    settings = settings_of(work, RESULTS, accelerator, jobs, timeout, checkpoint, offline, entries, sandbox)
     with TerminalProgress() as progress:
         done = pipeline.check_models(members, wanted, settings, progress)
     if as_json:
@@ -260,7 +264,7 @@ def compare(
             wrong_use(f"{', '.join(unknown)}: neither a file nor a model; models: {', '.join(sorted(entries))}")
         if len(given) != 2:
             wrong_use(f"compare: found {len(given)} models, accepted are two models or any number of feature files")
-        settings = settings_of(work, RESULTS, accelerator, None, 900.0, None, False, entries)
+        settings = settings_of(work, RESULTS, accelerator, None, 900.0, None, False, entries, "auto")
         with TerminalProgress() as progress:
             frame = compare_models(chosen, entries, given[0], given[1], settings, progress)
     if out is not None:

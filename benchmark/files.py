@@ -11,6 +11,9 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
+import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +68,19 @@ def write_text(target: Path, content: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write `value` as indented JSON with sorted keys, atomically. NaN and infinities are refused."""
     write_text(target, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or folder if it is there, however deep it is nested and whatever its permissions are."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            path.unlink()
+            return
+        try:
+            shutil.rmtree(path)
+        except (OSError, RecursionError):
+            for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+                subprocess.run([*command, "--", str(path)], stderr=subprocess.DEVNULL, check=False)
 
 
 def sha256_of_bytes(content: bytes) -> str:

@@ -21,6 +21,7 @@ from benchmark.embedding.errors import EmbeddingError
 from benchmark.embedding.extraction import EmbeddingSettings, embed, feature_key, find_features, prepare
 from benchmark.embedding.features import Sidecar
 from benchmark.embedding.machine import Accelerator
+from benchmark.embedding.sandbox import SandboxMode
 from benchmark.evaluation import Evaluation, PairTask, PassTask, Scored, ScoreTask, call
 from benchmark.execution import Progress, available_cores, in_processes, in_threads
 from benchmark.export import export_results, write_settings
@@ -42,6 +43,7 @@ class Settings:
     timeout: float = 900.0
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     offline: bool = False
+    sandbox: SandboxMode = "auto"
 
     @property
     def embedding(self) -> EmbeddingSettings:
@@ -53,6 +55,7 @@ class Settings:
             timeout=self.timeout,
             offline=self.offline,
             checkpoints=self.checkpoints,
+            sandbox=self.sandbox,
         )
 
     def record_path(self, suite: Suite, model: str) -> Path:

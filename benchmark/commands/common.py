@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark import pipeline
-from benchmark.embedding.machine import Accelerator
+from benchmark.embedding.machine import Accelerator, find_device
+from benchmark.embedding.sandbox import SANDBOX_MODES, SandboxMode, choose_sandbox, why_no_sandbox
 from benchmark.execution import available_cores
 from benchmark.schema import InvalidFileError
 from benchmark.submission import BrokenSubmission, Entry, load_submissions
@@ -30,6 +31,14 @@ ModelsOption = Annotated[
 ]
 AcceleratorOption = Annotated[str, typer.Option("--accelerator", help="auto, cpu or cuda.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, help="Tasks at once; the number of cores by default.")]
+SandboxOption = Annotated[
+    str,
+    typer.Option(
+        "--sandbox",
+        help="What holds models: auto (the strongest that works here), required (a container or bubblewrap, or "
+        "nothing runs), none (a plain process with limits).",
+    ),
+]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds that a model may make no progress.")]
 CheckpointOption = Annotated[
     list[str] | None,
@@ -107,8 +116,9 @@ def settings_of(
     checkpoint: Sequence[str] | None,
     offline: bool,
     entries: dict[str, Entry],
+    sandbox: str | None = None,
 ) -> pipeline.Settings:
-    """The settings that the options give."""
+    """The settings that the options give. sandbox: None for commands that start no model."""
     if accelerator not in Accelerator.__args__:  # type: ignore[attr-defined]
         wrong_use(f"--accelerator: found {accelerator!r}, accepted are auto, cpu, cuda")
     checkpoints = {}
@@ -127,7 +137,24 @@ def settings_of(
         timeout=timeout,
         checkpoints=checkpoints,
         offline=offline,
+        sandbox=_sandbox(sandbox, accelerator),
     )
+
+
+def _sandbox(given: str | None, accelerator: str) -> SandboxMode:
+    """The mode that `given` names. Says in one line when `auto` finds no sandbox.
+
+    Raises NoSandboxError when `required` finds none.
+    """
+    if given not in (*SANDBOX_MODES, None):
+        wrong_use(f"--sandbox: found {given!r}, accepted are {', '.join(SANDBOX_MODES)}")
+    mode = given or "auto"
+    cuda = given is not None and find_device(accelerator) == "cuda"  # type: ignore[arg-type]
+    if given == "required":
+        choose_sandbox("required", cuda)
+    elif given == "auto" and (reason := why_no_sandbox(cuda)) is not None:
+        say(reason)
+    return mode
 
 
 def _cell(value: object) -> str:

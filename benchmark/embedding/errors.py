@@ -7,6 +7,13 @@ from pathlib import Path
 
 Progress = Callable[[float], None]
 """Called with the share of a step that is done, between 0 and 1."""
+LONGEST = 2000
+
+
+def printable(text: str, limit: int) -> str:
+    """`text` on one line without control characters, at most `limit` characters."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 class EmbeddingError(RuntimeError):
@@ -17,6 +24,8 @@ class EmbeddingError(RuntimeError):
     """
 
     def __init__(self, place: Path | str, check: str, message: str) -> None:
+        # Records and terminals show these, and parts of them may come from a model.
+        message = printable(message, LONGEST)
         self.place = str(place)
         self.check = check
         self.message = message

@@ -7,7 +7,6 @@ work resumes at the next shard and gives the same bits as an undisturbed run.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,9 +33,10 @@ from benchmark.embedding.features import (
 )
 from benchmark.embedding.machine import Accelerator, available_cores, hardware
 from benchmark.embedding.output import Part, read_part, refuse_strangers, sweep
-from benchmark.embedding.process import SANDBOX, Usage, run_worker, stage_runtime
+from benchmark.embedding.process import RunSettings, Usage, run_worker, stage_runtime
+from benchmark.embedding.sandbox import Limits, SandboxMode, choose_sandbox
 from benchmark.embedding.weights import Weights, resolve_weights
-from benchmark.files import atomic_path, content_key, write_json
+from benchmark.files import atomic_path, content_key, remove_tree, write_json
 from benchmark.submission import Entry
 
 # Raised when the worker or the packing change what comes out; it enters every key.
@@ -54,6 +54,7 @@ class EmbeddingSettings:
 
     timeout: longest time in seconds that a worker may go without progress (start, load, batch after batch).
     checkpoints: model id -> local file to use in place of the declared one.
+    sandbox: what holds the models (see sandbox/); limits: how much a worker may take.
     """
 
     cache: Path
@@ -62,6 +63,19 @@ class EmbeddingSettings:
     timeout: float = 900.0
     offline: bool = False
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
+    sandbox: SandboxMode = "auto"
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def running(self) -> RunSettings:
+        """Those of the settings that `run_worker` takes."""
+        return {
+            "cache": self.cache,
+            "threads": self.threads,
+            "timeout": self.timeout,
+            "sandbox": self.sandbox,
+            "limits": self.limits,
+        }
 
 
 @dataclass(frozen=True)
@@ -198,9 +212,7 @@ def _compute(
                 prepared.job(inputs, missing),
                 prepared.environment,
                 work,
-                cache=settings.cache,
-                threads=settings.threads,
-                timeout=settings.timeout,
+                **settings.running,
                 progress=_after(len(finished) / len(steps), progress),
             )
         refuse_strangers(place, output, names)
@@ -215,7 +227,7 @@ def _compute(
         "provenance": _provenance(prepared, settings, usage),
     }
     sidecar = save_features(features_folder(settings.cache, key), PRODUCT, features, described)
-    shutil.rmtree(work, ignore_errors=True)
+    remove_tree(work)
     return sidecar
 
 
@@ -283,7 +295,7 @@ def _provenance(prepared: PreparedModel, settings: EmbeddingSettings, usage: Usa
         python=prepared.environment.python_version,
         device=prepared.environment.device,
         hardware=hardware(prepared.environment.device),
-        sandbox=SANDBOX,
+        sandbox=usage.sandbox or choose_sandbox(settings.sandbox, prepared.environment.device == "cuda").name,
         wall_seconds=usage.wall_seconds,
         peak_memory_mb=usage.peak_memory_mb,
         code=f"latent-matter {__version__}, worker {stage_runtime(settings.cache).name}",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from safetensors.numpy import load
 
 from benchmark.embedding.errors import EmbeddingError
 from benchmark.embedding.features import ENERGIES, LAYER_PREFIX, LayerArray
+from benchmark.files import remove_tree
 from benchmark.submission import LayerDeclaration
 
 HEADER_BYTES = 1_000_000
@@ -57,12 +57,8 @@ def refuse_strangers(place: Path, folder: Path, expected: Sequence[str]) -> None
 def sweep(folder: Path, kept: Sequence[str]) -> None:
     """Remove everything in `folder` but `kept`: half-written files of an interrupted run."""
     for entry in list(os.scandir(folder)) if folder.is_dir() else []:
-        if entry.name in kept:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            Path(entry.path).unlink()
+        if entry.name not in kept:
+            remove_tree(Path(entry.path))
 
 
 def read_part(

@@ -1,8 +1,9 @@
 """Starting, watching and ending the worker process of a model.
 
 The worker gets a staged folder with the few modules that it needs, an empty home, a handful of
-environment variables and no standard input. What it prints goes into a log of bounded size. It and
-everything it started are killed when it stops making progress and when this process is interrupted.
+environment variables and no standard input, in the strongest sandbox that there is (sandbox/). What it
+prints goes into a log of bounded size. It and everything it started are killed when it stops making
+progress, takes more than it may, and when this process is interrupted.
 """
 
 from __future__ import annotations
@@ -13,23 +14,24 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypedDict
 
 import benchmark
 from benchmark.embedding.environment import Environment
-from benchmark.embedding.errors import EmbeddingError, Progress
-from benchmark.files import content_key, sha256_of_file, write_json
+from benchmark.embedding.errors import EmbeddingError, Progress, printable
+from benchmark.embedding.sandbox import LimitExceededError, Limits, Plan, Running, SandboxMode, choose_sandbox
+from benchmark.embedding.sandbox.bytecode import compiled_modules
+from benchmark.files import content_key, remove_tree, sha256_of_file, write_json
 
-SANDBOX = "process"
 # The only parts of the benchmark that a model's process can import.
 RUNTIME_MODULES = ("__init__.py", "adapter.py", "embedding/__init__.py", "embedding/worker.py")
-INHERITED_VARIABLES = ("PATH", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+INHERITED_VARIABLES = ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SYSTEMROOT")
+INTERPRETER_OPTIONS = ("-s", "-X", "faulthandler")
 LOG_BYTES = 10_000_000
 MESSAGE_BYTES = 100_000
 POLL_SECONDS = 0.1
@@ -41,6 +43,17 @@ class Usage:
 
     wall_seconds: float
     peak_memory_mb: float
+    sandbox: str = ""
+
+
+class RunSettings(TypedDict):
+    """How workers are run, whatever their job."""
+
+    cache: Path
+    threads: int
+    timeout: float
+    sandbox: SandboxMode
+    limits: Limits
 
 
 def run_worker(
@@ -51,48 +64,59 @@ def run_worker(
     cache: Path,
     threads: int,
     timeout: float,
+    sandbox: SandboxMode,
+    limits: Limits,
     progress: Progress | None = None,
 ) -> Usage:
     """Run `job` (see worker.py) in `folder`; its files appear in `folder`/output.
 
     timeout: longest time in seconds between two signs of progress: start, loaded, batch after batch.
-    Raises EmbeddingError naming the adapter and what happened when the worker does not finish its steps.
+    Raises EmbeddingError naming the adapter and what happened when the worker does not finish its steps
+    or takes more than `limits`; NoSandboxError where `sandbox` is required and none works. When it returns
+    or raises, nothing that the worker started runs any more.
     """
-    output, scratch = folder / "output", folder / "scratch"
+    cuda = job["device"] == "cuda"
+    chosen = choose_sandbox(sandbox, cuda)
+    output, scratch = folder.absolute() / "output", folder.absolute() / "scratch"
     output.mkdir(parents=True, exist_ok=True)
     for name in ("error.json", "progress.json"):
-        (output / name).unlink(missing_ok=True)
-    shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(output / name)
+    remove_tree(scratch)
     scratch.mkdir()
-    job_path = folder / "job.json"
-    write_json(job_path, {**job, "output": str(output), "threads": threads, "parent": os.getpid()})
-    command = [str(environment.python), "-s", "-X", "faulthandler", "-m", "benchmark.embedding.worker", str(job_path)]
-    variables = _variables(stage_runtime(cache), scratch, threads, _bytecode(cache, environment, job))
+    job_path = folder.absolute() / "job.json"
+    runtime = stage_runtime(cache)
+    bytecode = compiled_modules(cache, environment) if chosen.confines else _bytecode(cache, environment, job)
+    plan = Plan(
+        command=(str(environment.python), *INTERPRETER_OPTIONS, "-m", "benchmark.embedding.worker", str(job_path)),
+        python=environment.python,
+        reads=tuple(_reads(job, job_path, runtime, bytecode, environment)),
+        output=output,
+        scratch=scratch,
+        folder=folder.absolute(),
+        variables=_variables(runtime, threads, bytecode),
+        limits=limits,
+        cuda=cuda,
+        hidden=(Path(cache).absolute(),),
+    )
+    inside = {"output": str(output), "threads": threads, "parent": chosen.parent}
+    write_json(job_path, {**job, **inside, "limits": chosen.resource_limits(plan)})
     started = time.monotonic()
     try:
-        process = subprocess.Popen(
-            confine(command, reads=[job_path], writes=[output, scratch]),
-            cwd=scratch,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        peak = _watch(process, Path(job["adapter"]), job, folder, timeout, progress)
+        running = chosen.start(plan)
+        _watch(running, Path(job["adapter"]), job, folder, timeout, progress)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return Usage(round(time.monotonic() - started, 3), round(peak, 1))
+        remove_tree(scratch)
+    return Usage(round(time.monotonic() - started, 3), round(running.watch.peak_bytes / 1e6, 1), chosen.name)
 
 
-def confine(command: list[str], reads: list[Path], writes: list[Path]) -> list[str]:
-    """The command line that runs `command` confined; `reads` and `writes` are what it has to reach.
-
-    Today the confinement is a process of its own (SANDBOX says so in every record); a container or
-    bubblewrap wraps the command line here.
-    """
-    del reads, writes
-    return command
+def _reads(
+    job: Mapping[str, Any], job_path: Path, runtime: Path, bytecode: Path, environment: Environment
+) -> list[Path]:
+    """What a worker has to read, apart from the system and its Python."""
+    paths = [job_path, Path(job["inputs"]), Path(job["adapter"]).parent, runtime, bytecode, environment.site_packages]
+    if job["checkpoint"] is not None:
+        paths.append(Path(job["checkpoint"]))
+    return [path.absolute() for path in paths]
 
 
 def stage_runtime(cache: Path) -> Path:
@@ -107,6 +131,11 @@ def stage_runtime(cache: Path) -> Path:
             temporary = staged.with_name(f".{staged.name}.{os.getpid()}.{threading.get_ident()}.tmp")
             shutil.copyfile(source / name, temporary)
             temporary.replace(staged)
+    # A model that ran here without a sandbox could have left modules that shadow those of every other.
+    known = {target / "benchmark" / name for name in hashes}
+    for path in list(target.rglob("*")):
+        if path not in known and not path.name.endswith(".tmp") and (path.is_symlink() or not path.is_dir()):
+            path.unlink(missing_ok=True)
     return target
 
 
@@ -117,7 +146,7 @@ def _bytecode(cache: Path, environment: Environment, job: Mapping[str, Any]) -> 
     return Path(cache).absolute() / "bytecode" / identity[:12]
 
 
-def _variables(runtime: Path, scratch: Path, threads: int, bytecode: Path) -> dict[str, str]:
+def _variables(runtime: Path, threads: int, bytecode: Path) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     return {
@@ -127,8 +156,6 @@ def _variables(runtime: Path, scratch: Path, threads: int, bytecode: Path) -> di
         "PYTHONPYCACHEPREFIX": str(bytecode),
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "HF_HUB_OFFLINE": "1",
@@ -136,65 +163,60 @@ def _variables(runtime: Path, scratch: Path, threads: int, bytecode: Path) -> di
 
 
 def _watch(
-    process: subprocess.Popen[bytes],
+    running: Running,
     adapter: Path,
     job: Mapping[str, Any],
     folder: Path,
     timeout: float,
     progress: Progress | None,
-) -> float:
-    """Wait for the worker. Returns its peak memory in MB; raises EmbeddingError when it failed."""
-    assert process.stdout is not None
-    log = folder / "worker.log"
-    pump = threading.Thread(target=_pump, args=(process.stdout, log), daemon=True)
+) -> None:
+    """Wait for the worker. Raises EmbeddingError when it failed, did not come on or took too much."""
+    stream = running.process.stdout
+    assert stream is not None
+    pump = threading.Thread(target=_pump, args=(stream, folder / "worker.log"), daemon=True)
     pump.start()
     total = sum(len(batch) for step in job["steps"] for batch in step.get("batches", []))
     try:
-        peak, code = _wait(process, adapter, folder / "output", total, timeout, progress)
+        code = _wait(running, adapter, folder / "output", total, timeout, progress)
+        running.stop()
+        running.watch.look(None)  # what it wrote just before its end
+    except LimitExceededError as error:
+        raise EmbeddingError(adapter, error.check, str(error)) from None
     finally:
-        _kill_group(process)
+        running.stop()
         pump.join(timeout=5)
         with contextlib.suppress(OSError):
-            process.stdout.close()
+            stream.close()
     if code != 0:
         raise _failure(adapter, folder, code)
     if progress is not None:
         progress(1.0)  # the last batch may have ended between two looks
-    return peak
 
 
 def _wait(
-    process: subprocess.Popen[bytes],
+    running: Running,
     adapter: Path,
     output: Path,
     total: int,
     timeout: float,
     progress: Progress | None,
-) -> tuple[float, int]:
-    seen, since = None, time.monotonic()
+) -> int:
+    """The worker's exit code. Only a number of inputs that grows, up to `total`, is progress: it could lie."""
+    seen, since = -1, time.monotonic()
     while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            scale = 1e6 if os.uname().sysname == "Darwin" else 1e3
-            return usage.ru_maxrss / scale, process.returncode
-        done = _done(output)
-        if done != seen:
+        running.watch.look(running.root())
+        code = running.process.poll()
+        if code is not None:
+            return code
+        done = min(_done(output), total)
+        if done > seen:
             seen, since = done, time.monotonic()
-            if progress is not None and done is not None and total:
-                progress(min(done / total, 1.0))
+            if progress is not None and total:
+                progress(done / total)
         if time.monotonic() - since > timeout:
-            doing = "load" if seen is None else "embed"
+            doing = "load" if seen < 0 else "embed"
             raise EmbeddingError(adapter, doing, f"timed out after {timeout:g} s without progress")
         time.sleep(POLL_SECONDS)
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and whatever it started, and take its exit status so that no zombie stays."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode is None:
-        process.wait()
 
 
 def _pump(stream: IO[bytes], log: Path) -> None:
@@ -221,9 +243,10 @@ def read_message(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _done(output: Path) -> int | None:
+def _done(output: Path) -> int:
+    """How many inputs the worker says are done; -1 before it says anything."""
     done = read_message(output / "progress.json").get("done")
-    return done if isinstance(done, int) and not isinstance(done, bool) else None
+    return done if isinstance(done, int) and not isinstance(done, bool) else -1
 
 
 def _failure(adapter: Path, folder: Path, code: int) -> EmbeddingError:
@@ -234,8 +257,11 @@ def _failure(adapter: Path, folder: Path, code: int) -> EmbeddingError:
         error = EmbeddingError(adapter, printable(check, 100), printable(message, 600))
         error.inputs = [index for index in inputs if type(index) is int] if isinstance(inputs, list) else []
         return error
-    ending = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    hint = " (often: out of memory)" if code == -signal.SIGKILL else ""
+    # A sandbox ends with 128 and the number of the signal that ended its worker.
+    ended_by = -code if code < 0 else code - 128
+    signals = {each.value: each.name for each in signal.Signals}
+    ending = f"killed by {signals[ended_by]}" if ended_by in signals else f"exit code {code}"
+    hint = " (often: out of memory)" if ended_by == signal.SIGKILL else ""
     said = printable(_last_line(folder / "worker.log"), 200)
     return EmbeddingError(
         adapter, "process", f"the worker ended: {ending}{hint}" + (f"; it last printed: {said}" if said else "")
@@ -250,9 +276,3 @@ def _last_line(log: Path) -> str:
     except OSError:
         return ""
     return lines[-1] if lines else ""
-
-
-def printable(text: str, limit: int) -> str:
-    """`text` on one line without control characters, at most `limit` characters."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."

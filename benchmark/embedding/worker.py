@@ -81,7 +81,7 @@ def main(job_path: Path) -> int:
     """Carry out a job. Returns the exit code; on failure `error.json` says why."""
     job = json.loads(job_path.read_text())
     output = Path(job["output"])
-    _no_core_dumps()
+    _limit_resources(job["limits"])
     _end_with_parent(job["parent"])
     phase = "load"
     try:
@@ -288,12 +288,17 @@ def _make_torch_deterministic(threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _no_core_dumps() -> None:
-    """A crash must not leave gigabytes of memory image behind."""
+def _limit_resources(limits: dict[str, int]) -> None:
+    """Set `limits` (names of resource.RLIMIT_...) for good. A crash must leave no memory image behind."""
     if os.name == "posix":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for name, value in {**limits, "CORE": 0}.items():
+            kind = getattr(resource, f"RLIMIT_{name}", None)
+            if kind is not None:
+                hard = resource.getrlimit(kind)[1]
+                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.setrlimit(kind, (value, value))
 
 
 def _end_with_parent(parent: int) -> None:

@@ -32,4 +32,5 @@ def environment() -> Environment:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> EmbeddingSettings:
-    return EmbeddingSettings(tmp_path / "cache", accelerator="cpu", threads=1, timeout=120.0)
+    """Without a sandbox: most adapters of these tests tell of themselves through files outside of it."""
+    return EmbeddingSettings(tmp_path / "cache", accelerator="cpu", threads=1, timeout=120.0, sandbox="none")

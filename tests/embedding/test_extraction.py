@@ -314,7 +314,7 @@ from tests.embedding.families import this_environment, write_family
 extraction.SHARD_STRUCTURES = 2
 folder = Path(sys.argv[1])
 entry = write_family(folder / "toy", (folder / "body.py").read_text())
-settings = extraction.EmbeddingSettings(folder / "cache", threads=1)
+settings = extraction.EmbeddingSettings(folder / "cache", threads=1, sandbox="none")
 extraction.embed(entry, load_dataset(folder / "data" / "small"), settings, environment=this_environment())
 """
 

@@ -125,7 +125,10 @@ def of_strings(modality: str) -> Probes:
     """Molecules as SMILES or proteins as sequences, for models that read those; strings have no transformed copies."""
     strings = STRINGS[modality]
     blanks = structures_from_atoms(list(strings), [Atoms("H") for _ in strings])
-    blanks = dataclasses.replace(blanks, **{"smiles" if modality == "smiles" else "sequences": strings})
+    if modality == "smiles":
+        blanks = dataclasses.replace(blanks, smiles=strings)
+    else:
+        blanks = dataclasses.replace(blanks, sequences=strings)
     return Probes(blanks, len(strings), {}, [], np.eye(3))
 
 

@@ -136,6 +136,9 @@ class Record(Strict):
     features: dict[str, str] = {}  # data set -> key of the features that were scored
     provenance: dict[str, Provenance] = {}  # data set -> how its features were made
     quality: list[str] = []  # dead columns, ties, models at the null ...: worth a reader's eye
+    # Set when published: whether the features were at hand and made in a sandbox, and what speaks against it.
+    verification: Literal["audited", "self-reported"] | None = None
+    doubts: list[str] = []
     reproduce: str  # the command that makes this record again
 
     def score(self, id: str, dataset: str | None = None, target: str | None = None) -> Score | None:

@@ -233,6 +233,8 @@ def leaderboard_table(
             "control": record.control,
             "status": record.status,
             "reason": record.reason,
+            "verification": record.verification,
+            "doubts": joined(record.doubts),
         }
         if key in ranks and record.model in ranks[key].index:
             row |= {str(name): value for name, value in ranks[key].loc[record.model].items() if pd.notna(value)}
@@ -260,8 +262,9 @@ _MODEL_FACTS = (
 
 def _leaderboard_columns() -> list[str]:
     columns = (
-        "suite suite_version model title family control status reason rank_low rank_high borda borda_missing".split()
-    )
+        "suite suite_version model title family control status reason verification doubts "
+        "rank_low rank_high borda borda_missing"
+    ).split()
     for headline in HEADLINES:
         columns.append(headline)
         columns += [

@@ -132,7 +132,7 @@ def changed_scores(before: Record, now: Record) -> list[str]:
 
 
 def _place(score: object) -> tuple[str, ...]:
-    return tuple(str(getattr(score, name) or "") for name in ("id", "dataset", "target", "versus", "layer"))
+    return tuple(str(getattr(score, name) or "") for name in ("id", "dataset", "target", "versus", "layer", "k"))
 
 
 def _equal(a: float | None, b: float | None) -> bool:

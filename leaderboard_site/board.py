@@ -18,6 +18,7 @@ class Headline:
     higher_is_better: bool
     sentence: str
     side: tuple[str, str] | None = None
+    in_overall: bool = True
 
     @property
     def arrow(self) -> str:
@@ -59,6 +60,7 @@ HEADLINES = (
         "Fine-tuning bias",
         False,
         "How much closer a fine-tuned model still is to its parent than to strangers; 1 is a linear image of it.",
+        in_overall=False,
     ),
 )
 
@@ -79,6 +81,13 @@ class Cell:
     reason: str
     beaten_by: list[str]
     side: float | None
+
+    @property
+    def points(self) -> float | None:
+        """What the Borda count gives for this score: one for each model surely worse, a half for each tie."""
+        if self.rank_low is None or self.rank_high is None or self.ranked is None:
+            return None
+        return (self.ranked - self.rank_high) + 0.5 * (self.rank_high - self.rank_low)
 
 
 @dataclass(frozen=True)
@@ -127,8 +136,28 @@ class Board:
         return self.suite.text("version")
 
     @property
+    def title(self) -> str:
+        return self.suite.text("title") or self.id
+
+    @property
+    def key(self) -> str:
+        return f"{self.id}@{self.version}"
+
+    @property
     def entries(self) -> list[Entry]:
         return [*self.models, *self.controls]
+
+    @property
+    def datasets(self) -> list[str]:
+        """In distribution, out of distribution, probed: each once."""
+        roles = ("in_distribution", "out_of_distribution", "probe_dataset")
+        return list(dict.fromkeys(name for role in roles if (name := self.suite.text(role))))
+
+    def role(self, dataset: str) -> str:
+        """What a data set is to this suite, in words."""
+        if dataset == self.suite.text("in_distribution"):
+            return "in distribution"
+        return "out of distribution" if dataset == self.suite.text("out_of_distribution") else ""
 
     def owns(self, row: Row) -> bool:
         """Whether a row of another table belongs to this version of this suite."""

@@ -6,7 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from leaderboard_site.pages import HERE, site_pages
+from leaderboard_site.assets import safe_table, static_files
+from leaderboard_site.pages import site_pages
 from leaderboard_site.tables import read_tables
 
 STAMP = ".latent-matter-site"  # marks a folder that this module made and may replace
@@ -31,9 +32,9 @@ def build_site(results: Path, out: Path) -> Path:
         for name, page in sorted(pages.items()):
             _write(fresh / name, page.encode())
         for path in tables.files:
-            _write(fresh / "data" / path.name, path.read_bytes())
-        for name in ("style.css", "icon.svg"):
-            _write(fresh / "static" / name, (HERE / "static" / name).read_bytes())
+            _write(fresh / "data" / path.name, safe_table(path))
+        for name, content in static_files().items():
+            _write(fresh / "static" / name, content)
         _write(fresh / ".nojekyll", b"")
         _write(fresh / STAMP, b"")
         if out.exists():

@@ -1,4 +1,4 @@
-"""Small drawings made on the server: score intervals, axes, clustered matrices, their tree.
+"""Small drawings made on the server: score intervals and their axes.
 
 All positions are percentages, so a drawing fills whatever cell it is put in. The SVG holds numbers
 made here and no text from a table.
@@ -7,18 +7,14 @@ made here and no text from a table.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
-from scipy.cluster.hierarchy import dendrogram, linkage, optimal_leaf_ordering
-from scipy.spatial.distance import squareform
 
 from leaderboard_site.board import Cell
 
-SHADES = 20  # steps of the heat map's colour scale, one CSS class each
+NULL_ROOM = 2.0  # times the span of the values that an axis may grow to show where chance lies
 
 
 @dataclass(frozen=True)
@@ -45,12 +41,18 @@ class Scale:
 
 
 def scale_of(cells: Sequence[Cell]) -> Scale:
-    """An axis over the values, intervals and nulls of `cells`, always with 0 on it."""
+    """An axis over the values and intervals of `cells`, always with 0 on it.
+
+    Nulls are on it too, unless they are so far off that the values could not be told apart.
+    """
     numbers = [0.0]
     for cell in cells:
         if cell.value is not None:
-            numbers += [cell.value, *(x for x in (cell.low, cell.high, cell.null_quantile95) if x is not None)]
+            numbers += [cell.value, *(x for x in (cell.low, cell.high) if x is not None)]
+    nulls = [cell.null_quantile95 for cell in cells if cell.value is not None and cell.null_quantile95 is not None]
     low, high = min(numbers), max(numbers)
+    if nulls and max(high, *nulls) - min(low, *nulls) <= NULL_ROOM * (high - low):
+        low, high = min(low, *nulls), max(high, *nulls)
     margin = 0.04 * ((high - low) or 1.0)
     return Scale(low - margin, high + margin)
 
@@ -100,81 +102,3 @@ def axis(scale: Scale) -> Markup:
         for tick in ticks
     )
     return Markup(f'<svg class="bar-axis" width="100%" height="18" aria-hidden="true">{labels}</svg>')
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A model-by-model matrix in clustered order, its colours and its tree.
-
-    `values[i][j]` goes from row i to column j; `shades` are 0 (unlike) to SHADES (alike), None where
-    there is no value; `tree` is an SVG as high as the rows.
-    """
-
-    names: list[str]
-    values: list[list[float | None]]
-    shades: list[list[int | None]]
-    low: float
-    high: float
-    directed: bool
-    tree: Markup
-
-
-def clustered_matrix(values: Mapping[tuple[str, str], float], higher_is_closer: bool) -> Matrix | None:
-    """Order models so that alike ones are neighbours: average linkage with optimal leaf order.
-
-    A pair given once counts both ways. Returns None for fewer than two models.
-    """
-    names = sorted({name for pair in values for name in pair})
-    directed = any((b, a) in values for a, b in values)
-    full = dict(values) if directed else {**values, **{(b, a): value for (a, b), value in values.items()}}
-    off_diagonal = [value for (a, b), value in values.items() if a != b]
-    if len(names) < 2 or not off_diagonal:
-        return None
-    distance = _distances(names, full, higher_is_closer)
-    tree = _linkage(distance)
-    layout = dendrogram(tree, no_plot=True)
-    order = [names[index] for index in layout["leaves"]]
-    low, high = min(off_diagonal), max(off_diagonal)
-    rows = [[full.get((a, b)) if a != b else None for b in order] for a in order]
-
-    def shade(value: float | None) -> int | None:
-        if value is None:
-            return None
-        share = (value - low) / (high - low) if high > low else 0.5
-        return round(SHADES * (share if higher_is_closer else 1 - share))
-
-    shades = [[shade(value) for value in row] for row in rows]
-    return Matrix(order, rows, shades, low, high, directed, _tree(layout["icoord"], layout["dcoord"], len(order)))
-
-
-def _distances(
-    names: list[str], values: Mapping[tuple[str, str], float], higher_is_closer: bool
-) -> NDArray[np.float64]:
-    """Symmetric (m, m) dissimilarities; an unknown pair is as far apart as the farthest known one."""
-    sign = -1.0 if higher_is_closer else 1.0
-    raw = np.array([[sign * values.get((a, b), math.nan) for b in names] for a in names])
-    both = (raw + raw.T) / 2
-    np.fill_diagonal(both, np.nan)
-    both = np.where(np.isnan(both), np.nanmax(both), both) - np.nanmin(both)
-    np.fill_diagonal(both, 0.0)
-    distances: NDArray[np.float64] = both
-    return distances
-
-
-def _linkage(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    condensed = squareform(distance, checks=False)
-    result: NDArray[np.float64] = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
-    return result
-
-
-def _tree(icoord: Sequence[Sequence[float]], dcoord: Sequence[Sequence[float]], leaves: int) -> Markup:
-    """scipy's dendrogram (leaf i at 10 i + 5) turned on its side, root at the left."""
-    top = max(max(heights) for heights in dcoord) or 1.0
-    paths = []
-    for along, heights in zip(icoord, dcoord, strict=True):
-        points = [(100 * (1 - 0.96 * height / top) - 2, y) for y, height in zip(along, heights, strict=True)]
-        paths.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points))
-    return Markup(
-        f'<svg class="tree" viewBox="0 0 100 {10 * leaves}" preserveAspectRatio="none" aria-hidden="true">'
-        f'<path d="{"".join(paths)}"/></svg>'
-    )

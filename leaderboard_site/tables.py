@@ -1,7 +1,8 @@
 """Reading the exported tables: CSV in, rows with checked cells out.
 
-A missing file, a missing column or a cell that is no number raises TableError, which names file,
-column and line. Nothing is guessed.
+A missing column or a cell that is no number raises TableError, which names file, column and line.
+Nothing is guessed. Three tables make a site (ESSENTIAL); where another one is missing, what it
+would fill says so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pathlib import Path
 HEADLINE_IDS = ("alignment", "collapse_information", "cpd", "fine_tuning_bias")
 _HEADLINE_PARTS = ("", "_low", "_high", "_null", "_null_q95", "_p", "_rank_low", "_rank_high", "_ranked", "_reason")
 
+ESSENTIAL = ("suites", "leaderboard", "models")
+
+# Columns that a table must have where it is there.
 REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
     "suites": (
         *("suite", "version", "title", "description", "in_distribution", "out_of_distribution", "reference"),
@@ -59,6 +63,12 @@ REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
         *("overlaps", "left_out", "fingerprint"),
     ),
     "metrics": ("id", "title", "group", "headline", "direction", "formula", "reading", "pitfalls", "source", "null"),
+}
+
+# Tables that a results folder may hold besides: positions of structures in two dimensions, dated changes.
+EXTRA_COLUMNS: dict[str, tuple[str, ...]] = {
+    "coordinates": ("suite", "suite_version", "model", "dataset", "structure", "x", "y", "error"),
+    "changelog": ("date", "kind", "suite", "suite_version", "model", "text"),
 }
 
 # Identifiers become file names and fragments of the site.
@@ -132,10 +142,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Tables:
-    """All tables of a results folder, and their files in a fixed order."""
+    """All tables of a results folder, their files in a fixed order, and the names of those it lacks."""
 
     rows: Mapping[str, list[Row]]
     files: list[Path]
+    missing: list[str]
 
     def __getitem__(self, name: str) -> list[Row]:
         return self.rows[name]
@@ -146,9 +157,13 @@ def read_tables(results: Path) -> Tables:
     folder = results / "tables"
     if not folder.is_dir():
         raise TableError(f"{folder}: no such folder; export the tables first")
-    rows = {name: read_table(folder / f"{name}.csv", columns) for name, columns in REQUIRED_COLUMNS.items()}
-    twins = [folder / f"{name}.{suffix}" for name in REQUIRED_COLUMNS for suffix in ("csv", "parquet")]
-    return Tables(rows, [path for path in twins if path.is_file()])
+    known = REQUIRED_COLUMNS | EXTRA_COLUMNS
+    missing = [name for name in known if name not in ESSENTIAL and not (folder / f"{name}.csv").exists()]
+    rows = {
+        name: [] if name in missing else read_table(folder / f"{name}.csv", columns) for name, columns in known.items()
+    }
+    twins = [folder / f"{name}.{suffix}" for name in known for suffix in ("csv", "parquet")]
+    return Tables(rows, [path for path in twins if path.is_file()], missing)
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[Row]:

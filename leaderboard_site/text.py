@@ -9,7 +9,10 @@ MINUS = "\u2212"
 DASH = "\u2013"
 
 
-def number(value: float | None, digits: int = 2) -> str:
+DIGITS = 3  # behind the point, wherever a score is shown: the same figure is the same number on every page
+
+
+def number(value: float | None, digits: int = DIGITS) -> str:
     """Fixed digits with a true minus sign, powers of ten from a thousand on; an en dash where there is no value."""
     if value is None:
         return DASH
@@ -27,9 +30,23 @@ def exact(value: float | None) -> str:
     return "" if value is None else f"{value:.10g}"
 
 
-def interval(low: float | None, high: float | None, digits: int = 2) -> str:
-    """`0.55 to 0.69`, or nothing where there is no interval."""
-    return "" if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
+def interval(low: float | None, high: float | None, digits: int = DIGITS, dash: bool = False) -> str:
+    """`0.551 to 0.690`, shorter with a `dash` in a narrow cell, or nothing where there is no interval."""
+    if low is None or high is None:
+        return ""
+    return f"{number(low, digits)}{f' {DASH} ' if dash else ' to '}{number(high, digits)}"
+
+
+def measure(identity: str, title: str) -> str:
+    """The title of a column such as `r2_partial_gap`, whose last words are a target."""
+    return f"R² partial, {identity.removeprefix('r2_partial_')}" if identity.startswith("r2_partial_") else title
+
+
+def plain(value: object) -> str:
+    """Any cell of a figure's data: numbers to three digits, nothing for nothing."""
+    if value is None:
+        return ""
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def p_value(value: float | None) -> str:
@@ -75,3 +92,17 @@ def safe_link(url: str) -> str | None:
     except ValueError:
         return None
     return url.strip() if parts.scheme in ("http", "https") and parts.netloc else None
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def defused(value: object) -> object:
+    """A cell of a CSV: text that a spreadsheet would run as a formula gets a quote before it."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

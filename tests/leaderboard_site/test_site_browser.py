@@ -128,12 +128,13 @@ def test_sorting_works_from_the_keyboard(page: playwright_api.Page, site: Path) 
 
 def test_search_and_filters_choose_models_and_leave_controls(page: playwright_api.Page, site: Path) -> None:
     page.goto((site / "index.html").as_uri())
+    page.locator("summary", has_text="Filters").click()
     page.locator('select[name="symmetry"]').select_option("invariant")
     assert shown_models(page) == ["borealis-2-tuned", "borealis-2", "borealis-1", "hostile", "cobalt-s"]
     assert "soap" in shown_models(page, "controls")
     page.locator('input[name="q"]').fill("BOREALIS tuned")
     assert shown_models(page) == ["borealis-2-tuned"]
-    assert page.locator("output").inner_text() == "1 of 9 models"
+    assert page.locator("output.count").inner_text() == "1 of 9 models"
 
 
 def test_the_address_restores_the_view(page: playwright_api.Page, site: Path) -> None:
@@ -144,6 +145,7 @@ def test_the_address_restores_the_view(page: playwright_api.Page, site: Path) ->
     page.locator('input[name="columns"][value="training"]').uncheck()
     page.locator('input[name="columns"][value="licence"]').check()
     page.locator('input[name="controls"]').uncheck()
+    page.locator("summary", has_text="Filters").click()
     page.locator('select[name="size"]').select_option("0-1e6")
     before = shown_models(page)
     address = page.url

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 from leaderboard_site.build import build_site
-from leaderboard_site.tables import REQUIRED_COLUMNS, TableError, read_table
+from leaderboard_site.tables import ESSENTIAL, REQUIRED_COLUMNS, TableError, read_table
 from tests.leaderboard_site.synthetic_board import FAILED, MODELS, edit_cell, write_results
 
 
@@ -74,6 +74,7 @@ def test_every_relative_link_leads_to_a_file_and_a_place_on_it(site: Path) -> No
                 continue
             assert not reference.startswith("/"), f"{path}: {reference} is absolute"
             address, fragment = urldefrag(reference)
+            address = address.partition("?")[0]
             target = (path.parent / unquote(address)).resolve() if address else path
             assert target.is_file(), f"{path}: {reference}"
             if fragment and target in known:
@@ -177,10 +178,24 @@ def test_a_missing_column_is_named_with_its_file(results: Path, tmp_path: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_table_is_named(results: Path, tmp_path: Path) -> None:
-    (results / "tables" / "pairs.csv").unlink()
-    with pytest.raises(TableError, match=r"pairs\.csv: no such file"):
+@pytest.mark.parametrize("table", ESSENTIAL)
+def test_a_missing_table_without_which_there_is_no_site_is_named(results: Path, tmp_path: Path, table: str) -> None:
+    (results / "tables" / f"{table}.csv").unlink()
+    with pytest.raises(TableError, match=rf"{table}\.csv: no such file"):
         build_site(results, tmp_path / "out")
+
+
+def test_without_any_other_table_the_site_builds_and_says_what_is_missing(results: Path, tmp_path: Path) -> None:
+    others = [name for name in REQUIRED_COLUMNS if name not in ESSENTIAL]
+    for name in others:
+        for suffix in ("csv", "parquet"):
+            (results / "tables" / f"{name}.{suffix}").unlink()
+    site = build_site(results, tmp_path / "out").parent
+    text = Page(site / "downloads.html").text
+    for name in others:
+        assert name in text[text.index("Not exported") :]
+    assert "needs cknna" in Page(site / "figures.html").text
+    test_every_relative_link_leads_to_a_file_and_a_place_on_it(site)
 
 
 @pytest.mark.parametrize(

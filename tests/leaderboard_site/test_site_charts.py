@@ -8,7 +8,8 @@ import pytest
 
 from leaderboard_site import text
 from leaderboard_site.board import Cell
-from leaderboard_site.charts import SHADES, Scale, clustered_matrix, control_marks, interval_bar, scale_of
+from leaderboard_site.charts import Scale, control_marks, interval_bar, scale_of
+from leaderboard_site.clustering import SHADES, clustered_matrix
 
 
 def cell(value: float | None, low: float | None = None, high: float | None = None, null: float | None = None) -> Cell:
@@ -89,12 +90,13 @@ def test_one_model_makes_no_map() -> None:
 def test_the_tree_has_a_branch_for_each_merge() -> None:
     matrix = clustered_matrix({("a", "b"): 0.3, ("a", "c"): 0.8, ("b", "c"): 0.5}, True)
     assert matrix is not None
-    assert len(re.findall("M", str(matrix.tree))) == 2
+    assert len(matrix.branches) == 6  # two merges of three lines
+    assert len(re.findall("M", str(matrix.tree))) == 6
 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.125, "0.12"), (-0.5, "−0.50"), (-0.001, "0.00"), (None, "–"), (12.0, "12.00"), (-28031764.4, "−2.8e7")],
+    [(0.1235, "0.123"), (-0.5, "−0.500"), (-0.0001, "0.000"), (None, "–"), (12.0, "12.000"), (-28031764.4, "−2.8e7")],
 )
 def test_numbers_have_a_true_minus_and_no_negative_zero(value: float | None, shown: str) -> None:
     assert text.number(value) == shown

@@ -39,6 +39,7 @@ from benchmark.commands.publishing import publish_results, pull_results
 from benchmark.commands.weights import weights
 from benchmark.comparison import compare_files, compare_models, write_table
 from benchmark.export import export_results
+from benchmark.observations import save_observations
 from benchmark.reporting import TerminalProgress
 from benchmark.scaffold import new_submission
 from benchmark.schema import InvalidFileError
@@ -199,10 +200,12 @@ def check(
     offline: OfflineFlag = False,
     sandbox: SandboxOption = "auto",
     as_json: JsonFlag = False,
+    save: Annotated[Path | None, typer.Option("--save", help="Add what was seen to this file of observations.")] = None,
 ) -> None:
     """Check a submission: its YAML, its header, and every conformance check on a network that runs.
 
     latent-matter check chgnet
+    latent-matter check chgnet --save docs/models_observed.json
     """
     entries, broken = submissions_in(submissions, report=False)
     for submission in broken:
@@ -217,6 +220,8 @@ def check(
     settings = settings_of(work, RESULTS, accelerator, jobs, timeout, checkpoint, offline, entries, sandbox)
     with TerminalProgress() as progress:
         done = pipeline.check_models(members, wanted, settings, progress)
+    if save is not None:
+        save_observations(save, members, done.checks, settings.embedding)
     if as_json:
         print(
             json.dumps({name: [each.model_dump() for each in found] for name, found in done.checks.items()}, indent=2)

@@ -209,7 +209,8 @@ def test_isolated_atoms_have_the_energies_of_the_packages_table(real_work: Path,
 
 def test_a_checkpoint_given_as_a_folder_passes_every_conformance_check(real_work: Path, tmp_path: Path) -> None:
     entry = ENTRIES["uma-s-1.2.1-omat"]
-    network = json.dumps({**RANDOM, "model_id": "UMA-S-1.2.1"})
+    shorter = RANDOM["backbone"] | {"num_layers": 1, "num_experts": 2}
+    network = json.dumps({**RANDOM, "backbone": shorter, "model_id": "UMA-S-1.2.1"})
     run_inside("fairchem", real_work, SAVE + REPOSITORY + "report(0)", str(tmp_path / "uma"), network)
     settings = EmbeddingSettings(
         real_work, accelerator="cpu", threads=1, checkpoints={entry.model.id: tmp_path / "uma"}

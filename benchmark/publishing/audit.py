@@ -44,6 +44,8 @@ def audit_record(record: Record, entries: Mapping[str, Entry], work: Path | None
         return found
     if record.family != entry.family.submission.family:
         found.problems.append(f"{record.model}: is of family {entry.family.submission.family}, not {record.family}")
+    if not record.provenance:
+        found.problems.append(f"{record.model}: says nothing of how its features were made")
     if set(record.features) != set(record.provenance):
         found.problems.append(f"{record.model}: features and provenance are of different data sets")
     for dataset, provenance in sorted(record.provenance.items()):

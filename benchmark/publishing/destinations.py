@@ -70,7 +70,7 @@ class Hub:
                 f"{HUB_PREFIX}{self.name}: no such data set, or no right to read it; create it once with "
                 f"`hf repos create {self.name} --repo-type dataset`"
             ) from error
-        except (HfHubHTTPError, httpx2.HTTPError) as error:
+        except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
             raise self._described(error) from error
         shutil.rmtree(folder / ".cache", ignore_errors=True)
         return revision
@@ -86,7 +86,7 @@ class Hub:
                 revision="main",
                 parent_commit=parent,
             )
-        except (HfHubHTTPError, httpx2.HTTPError) as error:
+        except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
             raise self._described(error) from error
 
     def _described(self, error: Exception) -> Exception:

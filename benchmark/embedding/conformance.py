@@ -21,15 +21,10 @@ from numpy.typing import NDArray
 from benchmark.datasets.store import structures_from_atoms
 from benchmark.embedding.batching import pack
 from benchmark.embedding.environment import Environment
-from benchmark.embedding.errors import EmbeddingError
-from benchmark.embedding.extraction import (
-    EmbeddingSettings,
-    PreparedModel,
-    prepare,
-    with_ids,
-    write_inputs,
-)
+from benchmark.embedding.errors import EmbeddingError, with_ids
+from benchmark.embedding.extraction import EmbeddingSettings, prepare
 from benchmark.embedding.output import HEADER_BYTES, Part, read_arrays, read_left_out, read_part, refuse_strangers
+from benchmark.embedding.prepared import PreparedModel, write_inputs
 from benchmark.embedding.probes import (
     Probes,
     default_probes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Progress = Callable[[float], None]
@@ -34,3 +34,12 @@ class EmbeddingError(RuntimeError):
 
     def __reduce__(self) -> tuple[type[EmbeddingError], tuple[str, str, str]]:
         return type(self), (self.place, self.check, self.message)
+
+
+def with_ids(error: EmbeddingError, ids: Sequence[str]) -> EmbeddingError:
+    """The same error, naming the first structures that it is about."""
+    named = [ids[index] for index in error.inputs if 0 <= index < len(ids)]
+    if not named:
+        return error
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return EmbeddingError(error.place, error.check, f"{error.message} (structures {', '.join(named[:3])}{more})")

@@ -6,7 +6,6 @@ work resumes at the next shard and gives the same bits as an undisturbed run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from benchmark import __version__
 from benchmark.datasets.store import Dataset, Structures
+from benchmark.embedding.audit import audit
 from benchmark.embedding.batching import pack, shards
 from benchmark.embedding.environment import Environment, ensure_environment
-from benchmark.embedding.errors import EmbeddingError, Progress
+from benchmark.embedding.errors import EmbeddingError, Progress, with_ids
 from benchmark.embedding.features import (
     FeatureSet,
     LayerArray,
@@ -33,14 +32,13 @@ from benchmark.embedding.features import (
 )
 from benchmark.embedding.machine import Accelerator, available_cores, hardware
 from benchmark.embedding.output import Part, read_part, refuse_strangers, sweep
+from benchmark.embedding.prepared import PreparedModel, input_strings, write_inputs
 from benchmark.embedding.process import RunSettings, Usage, run_worker, stage_runtime
 from benchmark.embedding.sandbox import Limits, SandboxMode, choose_sandbox
-from benchmark.embedding.weights import Weights, resolve_weights
-from benchmark.files import atomic_path, content_key, remove_tree, write_json
+from benchmark.embedding.weights import resolve_weights
+from benchmark.files import content_key, remove_tree
 from benchmark.submission import Entry
 
-# Raised when the worker or the packing change what comes out; it enters every key.
-EMBEDDING_VERSION = 1
 SHARD_STRUCTURES = 128
 ATOMS_PER_BATCH = {"cpu": 256, "cuda": 2048}
 PRODUCT = "features"
@@ -75,42 +73,6 @@ class EmbeddingSettings:
             "timeout": self.timeout,
             "sandbox": self.sandbox,
             "limits": self.limits,
-        }
-
-
-@dataclass(frozen=True)
-class PreparedModel:
-    """An entry with everything that running it needs: its environment and its verified weights."""
-
-    entry: Entry
-    environment: Environment
-    weights: Weights
-
-    def identity(self) -> dict[str, Any]:
-        """What the features of this model depend on, apart from the structures; JSON values."""
-        model = self.entry.model
-        return {
-            "version": EMBEDDING_VERSION,
-            "model": model.id,
-            "modality": self.entry.family.submission.modality,
-            "adapter": self.entry.family.tree_hash(),
-            "checkpoint": self.weights.sha256,
-            "options": plain(model.options),
-            "layers": {name: layer.model_dump() for name, layer in model.layers.items()},
-            "environment": self.environment.key,
-            "packages": self.environment.packages,
-        }
-
-    def job(self, inputs: Path, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The job that carries out `steps` on the inputs in the file `inputs`."""
-        return {
-            "adapter": str(self.entry.family.adapter.absolute()),
-            "checkpoint": None if self.weights.path is None else str(self.weights.path),
-            "options": plain(self.entry.model.options),
-            "device": self.environment.device,
-            "modality": self.entry.family.submission.modality,
-            "inputs": str(inputs),
-            "steps": list(steps),
         }
 
 
@@ -159,7 +121,7 @@ def feature_key(prepared: PreparedModel, dataset: Dataset) -> str:
     """Content key of the features: data fingerprint, adapter, options, weights, environment, packages."""
     identity = {**prepared.identity(), "data": dataset.card.fingerprint}
     if prepared.entry.family.submission.modality != "atoms":
-        identity["strings"] = content_key(list(_strings(prepared.entry, dataset.structures())))
+        identity["strings"] = content_key(list(input_strings(prepared.entry, dataset.structures())))
     return content_key(identity)
 
 
@@ -176,12 +138,6 @@ def find_features(cache: Path, key: str) -> Sidecar | None:
 def load_embedded(cache: Path, key: str, structures: Structures) -> FeatureSet:
     """The features of the product `key`, verified. Raises InvalidFileError when they are damaged."""
     return load_features(features_folder(cache, key), PRODUCT, structures)
-
-
-def plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """`options` as JSON values: YAML dates become text."""
-    converted: dict[str, Any] = json.loads(json.dumps(dict(options), default=str))
-    return converted
 
 
 def _compute(
@@ -218,6 +174,7 @@ def _compute(
         refuse_strangers(place, output, names)
         parts = [read(step) for step in steps]
         features = _assemble(prepared, dataset, structures, parts, key)
+        audit(prepared, structures, features, settings.running)
     except EmbeddingError as error:
         raise with_ids(error, structures.ids) from error
     described = {
@@ -277,15 +234,6 @@ def _assemble(
     return FeatureSet(prepared.entry.model.id, dataset.card.id, layers, energies, offsets, key, positions)
 
 
-def with_ids(error: EmbeddingError, ids: Sequence[str]) -> EmbeddingError:
-    """The same error, naming the first structures that it is about."""
-    named = [ids[index] for index in error.inputs if 0 <= index < len(ids)]
-    if not named:
-        return error
-    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-    return EmbeddingError(error.place, error.check, f"{error.message} (structures {', '.join(named[:3])}{more})")
-
-
 def _provenance(prepared: PreparedModel, settings: EmbeddingSettings, usage: Usage) -> Provenance:
     return Provenance(
         adapter_tree=prepared.entry.family.tree_hash(),
@@ -300,35 +248,3 @@ def _provenance(prepared: PreparedModel, settings: EmbeddingSettings, usage: Usa
         peak_memory_mb=usage.peak_memory_mb,
         code=f"latent-matter {__version__}, worker {stage_runtime(settings.cache).name}",
     )
-
-
-def write_inputs(folder: Path, entry: Entry, structures: Structures) -> Path:
-    """What the model may see, in a file: no ids, formulas or labels."""
-    if entry.family.submission.modality != "atoms":
-        path = folder / "strings.json"
-        write_json(path, list(_strings(entry, structures)))
-        return path
-    path = folder / "structures.safetensors"
-    with atomic_path(path) as temporary:
-        save_file(
-            {
-                "numbers": np.ascontiguousarray(structures.numbers),
-                "positions": np.ascontiguousarray(structures.positions),
-                "offsets": np.ascontiguousarray(structures.offsets),
-                "cells": np.ascontiguousarray(structures.cells),
-                "pbc": np.ascontiguousarray(structures.pbc),
-            },
-            str(temporary),
-        )
-    return path
-
-
-def _strings(entry: Entry, structures: Structures) -> tuple[str, ...]:
-    place, modality = entry.family.folder / "submission.yaml", entry.family.submission.modality
-    if structures.smiles is None or modality != "smiles":
-        raise EmbeddingError(place, "field modality", f"the data set has no {modality} strings")
-    per_atom = sorted(name for name, layer in entry.model.layers.items() if layer.level == "atom")
-    if per_atom:
-        where = f"field models.{entry.model.id}.layers.{per_atom[0]}.level"
-        raise EmbeddingError(place, where, "is atom, but a string has no atoms")
-    return structures.smiles

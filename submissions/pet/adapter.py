@@ -125,7 +125,9 @@ class PETAdapter(Adapter):
         if self.checkpoint is None:
             return None
         # In float64: atomic energies of thousands of eV leave the package's float32 sums coarser than the tolerance.
-        calculator = UPETCalculator(checkpoint_path=self.checkpoint, dtype=torch.float64, device=str(self.device))
+        calculator = UPETCalculator(
+            checkpoint_path=self.checkpoint, dtype=torch.float64, device=str(self.device), uncertainty_threshold=None
+        )
         return np.array([calculator.get_potential_energy(atoms) for atoms in inputs])
 
 

@@ -19,12 +19,13 @@ XS = '{"d_node": 512, "d_pet": 128, "d_head": 128, "d_feedforward": 256, "num_he
 SAVE = """
 import torch
 import metatensor.torch as mts
+from metatrain.llpr import LLPRUncertaintyModel
 from metatrain.pet import PET
 from metatrain.utils.architectures import get_default_hypers
 from metatrain.utils.data import DatasetInfo
 from metatrain.utils.data.target_info import get_energy_target_info, get_generic_target_info
 
-def save(path, **hypers):
+def save(path, uncertainty=False, **hypers):
     forces = {"quantity": "force", "unit": "eV/A", "sample_kind": "atom", "num_subtargets": 1}
     forces["type"] = {"cartesian": {"rank": 1}}
     targets = {"energy": get_energy_target_info("energy", {"quantity": "energy", "unit": "eV"}, True),
@@ -42,7 +43,12 @@ def save(path, **hypers):
         setattr(module, name, mts.save_buffer(mts.make_contiguous(maps["energy"])))
     for parameter in model.backend.parameters():  # charge and spin start without effect
         parameter.data += 0.02 * torch.randn_like(parameter)
-    torch.save(model.get_checkpoint() | {"best_epoch": 1}, path)
+    checkpoint = model.get_checkpoint() | {"best_epoch": 1}
+    if uncertainty:  # around the network, as in the public checkpoints that estimate it
+        wrapper = LLPRUncertaintyModel(get_default_hypers("llpr")["model"], model.dataset_info)
+        wrapper.set_wrapped_model(model)
+        checkpoint = wrapper.get_checkpoint() | {"wrapped_model_checkpoint": checkpoint}
+    torch.save(checkpoint, path)
 
 adapter_hypers = dict(cutoff=7.5, num_neighbors_adaptive=16, num_attention_layers=1, d_node=64, d_pet=32, d_head=32,
                       d_feedforward=64, num_heads=4)
@@ -98,6 +104,7 @@ report(found)
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "feed-forward": {},
+    "uncertainty": {"uncertainty": True},
     "charge and spin": {"system_conditioning": True},
     "residual": {"featurizer_type": "residual", "adaptive_cutoff_method": "grid", "cutoff_function": "Cosine"},
     "fixed cutoff": {"num_neighbors_adaptive": None, "cutoff": 4.5, "num_gnn_layers": 1},

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmark.embedding.sandbox.plan import UNPRIVILEGED, Plan
 from benchmark.embedding.sandbox.watch import Watch
+from benchmark.schema import InvalidFileError
 
 INSIDE_PATH = "/usr/local/bin:/usr/bin:/bin"
 GPU_DEVICES = ("nvidia*", "nvidia-caps", "dxg", "kfd", "dri")
@@ -285,9 +286,9 @@ def bind(source: Path, target: Path, readonly: bool) -> str:
 
 
 def quotable(path: Path) -> str:
-    """`path`, which must not break the comma-separated value that it is put into. Raises ValueError."""
+    """`path`, which must not break the comma-separated value that it is put into. Raises InvalidFileError."""
     if any(letter in str(path) for letter in ',"\n'):
-        raise ValueError(f"{path}: a container cannot mount a path with a comma, a quote or a line break")
+        raise InvalidFileError(f"{path}: a container cannot mount a path with a comma, a quote or a line break")
     return str(path)
 
 

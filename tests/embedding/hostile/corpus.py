@@ -266,7 +266,7 @@ PROCESSES = [
         """,
         limits={"memory": 700_000_000},
     ),
-    Hostile("hangs", r"embed: timed out after 3 s without progress", "time.sleep(1000)", timeout=3),
+    Hostile("hangs", r"embed: timed out after 6 s without progress", "time.sleep(1000)", timeout=6),
     Hostile(
         "hangs and ignores every signal",
         r"load: timed out after 3 s without progress",
@@ -280,7 +280,7 @@ PROCESSES = [
     ),
     Hostile(
         "hangs and claims to come on",
-        r"embed: timed out after 2 s without progress",
+        r"embed: timed out after 6 s without progress",
         """
         import json
         for done in range(10**9):
@@ -288,7 +288,7 @@ PROCESSES = [
             (output / "new").rename(output / "progress.json")
             time.sleep(0.2)
         """,
-        timeout=2,
+        timeout=6,
     ),
     Hostile(
         "runs for too long",

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Task:
     seed: int = 0
     split_seed: int = 0
     share: float = 0.6
-    epochs: int = 100
+    epochs: int = 20
     batch: int = 16
     rate: float = 1e-3
     per_atom: bool = False
@@ -71,55 +72,75 @@ def split(formulas: tuple[str, ...], share: float, seed: int) -> NDArray[np.bool
     return train
 
 
-def train_network(task: Task, dataset: Dataset, output: Path, cache: Path) -> dict[str, Any]:
-    """Train, write the checkpoint `output` and return its errors on the molecules trained on and held out.
+@dataclass(frozen=True)
+class Order:
+    """A task with the checkpoint to write, and where its features and its errors are kept if they are wanted.
 
+    The errors are written last: where they are, everything is.
+    """
+
+    task: Task
+    output: Path
+    features: Path | None = None
+    report: Path | None = None
+
+
+def train_networks(orders: Sequence[Order], dataset: Dataset, cache: Path) -> list[dict[str, Any]]:
+    """Train, write the checkpoints and return their errors on the molecules trained on and held out.
+
+    Features are the mean over atoms of each invariant layer, one array a layer, rows in the order of the data set.
     ValueError where the data set has no such label or is periodic.
     """
-    structures, labels = dataset.structures(), dataset.labels()
+    for order in orders:
+        check(order.task, dataset)
+    environment = ensure_environment(ADAPTER, cache, "cpu")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        jobs = [job_for(order, dataset, folder, number) for number, order in enumerate(orders)]
+        (folder / "jobs.json").write_text(json.dumps(jobs))
+        script = Path(__file__).with_name("training.py")
+        threads = str(max(order.task.threads for order in orders))
+        variables = {**os.environ, "PYTHONPATH": str(stage_runtime(cache)), "OMP_NUM_THREADS": threads}
+        subprocess.run([environment.python, script, folder / "jobs.json"], check=True, env=variables)
+        return [json.loads(Path(job["report"]).read_text()) for job in jobs]
+
+
+def check(task: Task, dataset: Dataset) -> None:
+    """ValueError where `dataset` cannot be trained on as `task` says."""
     if dataset.card.periodic:
         raise ValueError(f"data set {dataset.card.id} is periodic; these networks know molecules only")
-    if task.label not in labels:
-        raise ValueError(f"data set {dataset.card.id} has no label {task.label!r}; it has {sorted(labels)}")
+    if task.label not in dataset.card.labels:
+        known = sorted(dataset.card.labels)
+        raise ValueError(f"data set {dataset.card.id} has no label {task.label!r}; it has {known}")
+
+
+def job_for(order: Order, dataset: Dataset, folder: Path, number: int) -> dict[str, Any]:
+    """The job that training.py carries out, with its molecules in `folder`; `description` goes into the checkpoint."""
+    task, structures = order.task, dataset.structures()
     train = split(structures.formulas, task.share, task.split_seed)
-    environment = ensure_environment(ADAPTER, cache, "cpu")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent) as name:
-        folder = Path(name)
-        np.savez(
-            folder / "molecules.npz",
-            numbers=structures.numbers,
-            positions=structures.positions,
-            offsets=structures.offsets,
-            labels=labels[task.label].to_numpy(),
-            train=train,
-        )
-        job = job_for(task, dataset, folder, output)
-        job["description"]["training"]["ids"] = [structures.ids[index] for index in np.flatnonzero(train)]
-        (folder / "job.json").write_text(json.dumps(job))
-        script = Path(__file__).with_name("training.py")
-        variables = {**os.environ, "PYTHONPATH": str(stage_runtime(cache)), "OMP_NUM_THREADS": str(task.threads)}
-        subprocess.run([environment.python, script, folder / "job.json"], check=True, env=variables)
-        report: dict[str, Any] = json.loads((folder / "report.json").read_text())
-    return {**report, "trained_on": int(train.sum()), "held_out_molecules": int((~train).sum())}
-
-
-def job_for(task: Task, dataset: Dataset, folder: Path, output: Path) -> dict[str, Any]:
-    """The job that training.py carries out; `description` becomes the checkpoint's own."""
-    hyperparameters = {**HYPERPARAMETERS[task.architecture], **task.hyperparameters}
+    molecules = folder / f"molecules-{number}.npz"
+    np.savez(
+        molecules,
+        numbers=structures.numbers,
+        positions=structures.positions,
+        offsets=structures.offsets,
+        labels=dataset.labels()[task.label].to_numpy(),
+        train=train,
+    )
+    order.output.parent.mkdir(parents=True, exist_ok=True)
     training = {
         "dataset": f"{dataset.card.id}@{dataset.card.version}",
         "fingerprint": dataset.card.fingerprint,
         "epochs": task.epochs,
         "seed": task.seed,
-        "split_seed": task.split_seed,
-        "share": task.share,
+        "ids": [structures.ids[index] for index in np.flatnonzero(train)],
     }
     return {
         "adapter": str(ADAPTER),
-        "molecules": str(folder / "molecules.npz"),
-        "report": str(folder / "report.json"),
-        "output": str(output),
+        "molecules": str(molecules),
+        "report": str(order.report or folder / f"report-{number}.json"),
+        "output": str(order.output),
+        "features": None if order.features is None else str(order.features),
         "seed": task.seed,
         "epochs": task.epochs,
         "batch": task.batch,
@@ -127,7 +148,7 @@ def job_for(task: Task, dataset: Dataset, folder: Path, output: Path) -> dict[st
         "threads": task.threads,
         "description": {
             "architecture": task.architecture,
-            "hyperparameters": hyperparameters,
+            "hyperparameters": {**HYPERPARAMETERS[task.architecture], **task.hyperparameters},
             "label": task.label,
             "unit": dataset.card.labels[task.label].unit,
             "per_atom": task.per_atom,

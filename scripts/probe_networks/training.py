@@ -1,4 +1,4 @@
-"""Train one network of submissions/pyg. Runs in that family's environment: `python training.py job.json`.
+"""Train networks of submissions/pyg. Runs in that family's environment: `python training.py jobs.json`.
 
 Of the project it may import what the adapter itself imports, the adapter and `benchmark.adapter`.
 """
@@ -19,26 +19,30 @@ import torch
 from ase import Atoms
 
 LARGEST_GRADIENT = 10.0
+EMBEDDED_AT_ONCE = 32
 
 
-def main(job_path: Path) -> None:
-    """Carry out a job: see `job_for` in train.py for its fields."""
-    job = json.loads(job_path.read_text())
-    torch.set_num_threads(int(job["threads"]))
-    adapter = load_adapter(Path(job["adapter"]))
+def main(jobs_path: Path) -> None:
+    """Carry out jobs, one after the other: see `job_for` in train.py for their fields."""
+    jobs = json.loads(jobs_path.read_text())
+    for job in jobs:
+        torch.set_num_threads(int(job["threads"]))
+        carry_out(job, load_adapter(Path(job["adapter"])))
+
+
+def carry_out(job: dict[str, Any], adapter: ModuleType) -> None:
+    """Train a network; write its checkpoint, its features as the adapter gives them, and last of all its errors."""
     arrays = np.load(job["molecules"])
     bounds = arrays["offsets"]
     molecules = [
         Atoms(numbers=arrays["numbers"][a:b], positions=arrays["positions"][a:b]) for a, b in itertools.pairwise(bounds)
     ]
-    counts = np.diff(bounds)
-    labels = arrays["labels"] / counts if job["description"]["per_atom"] else arrays["labels"]
+    labels = arrays["labels"] / np.diff(bounds) if job["description"]["per_atom"] else arrays["labels"]
     train, held_out = np.flatnonzero(arrays["train"]), np.flatnonzero(~arrays["train"])
 
     torch.manual_seed(int(job["seed"]))
     elements = sorted({int(number) for index in train for number in molecules[index].numbers})
-    description = {**job["description"], "elements": elements}
-    network = adapter.ProbeNetwork(adapter.Description(**description))
+    network = adapter.ProbeNetwork(adapter.Description(**{**job["description"], "elements": elements}))
     fit_constants(network, [molecules[index] for index in train], labels[train], elements)
     graphs = Batches(adapter, network.cutoff, molecules, labels)
     fit(network, graphs, train, job)
@@ -51,8 +55,27 @@ def main(job_path: Path) -> None:
     output = Path(job["output"])
     partial = output.with_name(f"{output.name}.partial")
     adapter.save_network(partial, network)
-    Path(job["report"]).write_text(json.dumps(report))
     partial.replace(output)
+    if job["features"] is not None:
+        write_features(Path(job["features"]), adapter, output, job["description"]["architecture"], molecules)
+    Path(job["report"]).write_text(json.dumps(report))
+
+
+def write_features(
+    path: Path, adapter: ModuleType, checkpoint: Path, architecture: str, molecules: list[Atoms]
+) -> None:
+    """Mean over atoms of each invariant layer of the checkpoint, loaded and embedded as the board's worker does it."""
+    model = adapter.MoleculeNetwork()
+    model.load(checkpoint, {"architecture": architecture}, "cpu")
+    means: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(molecules), EMBEDDED_AT_ONCE):
+        some = molecules[start : start + EMBEDDED_AT_ONCE]
+        ends = np.cumsum([len(atoms) for atoms in some])
+        for name, layer in model.embed(some).layers.items():
+            if layer.irreps is None:
+                parts = np.split(layer.values.astype(np.float64), ends[:-1])
+                means.setdefault(name, []).append(np.array([part.mean(axis=0) for part in parts]))
+    np.savez(path, **{name: np.concatenate(parts) for name, parts in means.items()})
 
 
 def load_adapter(path: Path) -> ModuleType:

@@ -137,9 +137,7 @@ class MACEAdapter(Adapter):
     def perturb_weights(self, scale: float, seed: int) -> bool:
         return perturb_torch_module(self.model, scale, seed)
 
-    def reference_energies(self, inputs: Sequence[Atoms]) -> np.ndarray | None:
-        if not self.gives_energies:
-            return None
+    def reference_energies(self, inputs: Sequence[Atoms]) -> np.ndarray:
         head = self.heads[self.head]
         calculator = MACECalculator(models=self.model, device=self.device, default_dtype=self.dtype, head=head)
         return np.array([calculator.get_potential_energy(atoms) for atoms in inputs])

@@ -139,9 +139,7 @@ class OrbAdapter(Adapter):
     def perturb_weights(self, scale: float, seed: int) -> bool:
         return perturb_torch_module(self.model, scale, seed)
 
-    def reference_energies(self, inputs: Sequence[Atoms]) -> np.ndarray | None:
-        if not self.gives_energies:
-            return None
+    def reference_energies(self, inputs: Sequence[Atoms]) -> np.ndarray:
         calculator = ORBCalculator(self.model, device=self.device)
         for atoms in inputs:
             atoms.info.update(CHARGE_AND_SPIN)

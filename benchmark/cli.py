@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark import pipeline
+from benchmark.bundle import read_bundle, write_bundle
 from benchmark.commands.common import (
     RESULTS,
     SUBMISSIONS,
@@ -110,19 +111,29 @@ def embed(
     checkpoint: CheckpointOption = None,
     offline: OfflineFlag = False,
     sandbox: SandboxOption = "auto",
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="Also embed what the models are compared with; copy all here.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Check and embed models on the data sets of a suite, without scoring them.
 
     latent-matter embed --suite quick --models chgnet-0.3.0
+    latent-matter embed --suite quick --models my-model --bundle bundle    # to score on another machine
     """
     chosen = suite_called(suite)
     entries, broken = submissions_in(submissions)
     settings = settings_of(work, RESULTS, accelerator, jobs, timeout, checkpoint, offline, entries, sandbox)
     wanted = wanted_models(models, entries, broken)
-    selected = pipeline.select_models(chosen, entries, wanted) if wanted is None else wanted
+    selected = pipeline.select_models(chosen, entries, wanted)
+    if wanted is not None and bundle is None:
+        selected = wanted
     with TerminalProgress() as progress:
         done = pipeline.embed_models(chosen, entries, selected, settings, progress)
+    if bundle is not None:
+        write_bundle(bundle, chosen, wanted or selected, done, work)
+        # What failed is in the bundle, and becomes a failed record where it is scored.
+        raise SystemExit(0)
     if as_json:
         print(json.dumps({f"{model} {name}": side.key for (model, name), side in done.sidecars.items()}, indent=2))
     for model, reason in done.failures.items():
@@ -139,22 +150,31 @@ def score(
     submissions: SubmissionsOption = SUBMISSIONS,
     work: WorkOption = WORK,
     results: ResultsOption = RESULTS,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="Score the models of this bundle of features.")
+    ] = None,
     jobs: JobsOption = None,
 ) -> None:
-    """Score the models whose features are in the work folder; starts no model.
+    """Score the models whose features are in the work folder or in a bundle; starts no model.
 
     latent-matter score --suite quick
+    latent-matter score --suite quick --bundle bundle
     """
     chosen = suite_called(suite)
     entries, _ = submissions_in(submissions)
-    settings = settings_of(work, results, "auto", jobs, 900.0, None, True, entries)
+    settings = settings_of(bundle or work, results, "auto", jobs, 900.0, None, True, entries)
     with TerminalProgress() as progress:
-        records = pipeline.score_embedded(chosen, entries, settings, progress)
+        if bundle is None:
+            records = pipeline.score_embedded(chosen, entries, settings, progress)
+        else:
+            wanted, embedded = read_bundle(bundle, chosen)
+            records = pipeline.score_bundle(chosen, entries, wanted, embedded, settings, progress)
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
         say(f"failed: {record.model}: {record.reason}")
     print(f"{len(records) - len(failed)} of {len(records)} models scored; records in {results / chosen.key}")
-    raise SystemExit(1 if failed else 0)
+    # Of a bundle, a model that failed is a result like another one: it is published with its reason.
+    raise SystemExit(1 if failed and bundle is None else 0)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -223,10 +223,12 @@ def score_models(
     embedded: Embedded,
     settings: Settings,
     progress: Progress,
+    beside: Sequence[str] = (),
 ) -> list[Record]:
     """Score every model and compare every pair; write records and pairs.json; return the records.
 
-    What has its key on disk already is kept as it stands.
+    beside: embedded models that `models` are compared with, without records of their own. What has its key on disk
+    already is kept as it stands.
     """
     evaluation = Evaluation(suite, entries, embedded.sidecars, settings.work)
     records: dict[str, Record] = {}
@@ -241,9 +243,10 @@ def score_models(
             records[model] = found
         else:
             tasks.append(ScoreTask(evaluation, model))
-    present = [model for model in models if model not in embedded.failures]
+    present = [model for model in sorted({*models, *beside}) if model not in embedded.failures]
     pairs_key = evaluation.pairs_key(present)
-    pair_tasks = [] if _has_pairs(settings.pairs_path(suite), pairs_key) else _pair_tasks(evaluation, present)
+    known = _has_pairs(settings.pairs_path(suite), pairs_key)
+    pair_tasks = [] if known else _pair_tasks(evaluation, present, set(beside) - set(models))
     tasks += pair_tasks
     passes = _pass_tasks(evaluation, present) if tasks else []
     progress.begin("Scoring", len(passes) + len(tasks))
@@ -280,12 +283,15 @@ def _pass_tasks(evaluation: Evaluation, models: Sequence[str]) -> list[PassTask]
     return [PassTask(evaluation, there, dataset) for dataset, there in present.items() if len(there) > 1]
 
 
-def _pair_tasks(evaluation: Evaluation, models: Sequence[str]) -> list[PairTask]:
+def _pair_tasks(evaluation: Evaluation, models: Sequence[str], beside: Set[str]) -> list[PairTask]:
+    """A task a model and data set: its pairs with the models that follow, unless both are `beside`."""
     tasks = []
     for dataset in evaluation.suite.datasets():
         present = [model for model in models if (model, dataset) in evaluation.sidecars]
         for index, model in enumerate(present[:-1]):
-            tasks.append(PairTask(evaluation, model, tuple(present[index + 1 :]), dataset))
+            others = tuple(other for other in present[index + 1 :] if not {model, other} <= beside)
+            if others:
+                tasks.append(PairTask(evaluation, model, others, dataset))
     return tasks
 
 
@@ -304,6 +310,29 @@ def score_embedded(suite: Suite, entries: Mapping[str, Entry], settings: Setting
         raise InvalidFileError(f"{settings.work}: holds no features of suite {suite.key}; run `latent-matter embed`")
     write_settings(settings.results, suite)
     return score_models(suite, entries, models, embedded, settings, progress)
+
+
+def score_bundle(
+    suite: Suite,
+    entries: Mapping[str, Entry],
+    wanted: Sequence[str],
+    embedded: Embedded,
+    settings: Settings,
+    progress: Progress,
+) -> list[Record]:
+    """Score the models `wanted` of a bundle, compare them with all others in it, and write the tables.
+
+    Raises InvalidFileError for a model that no submission declares.
+    """
+    models = {*wanted, *(model for model, _ in embedded.sidecars)}
+    unknown = sorted(models - set(entries))
+    if unknown:
+        raise InvalidFileError(f"no submission declares {', '.join(unknown)}, which the bundle holds")
+    write_settings(settings.results, suite)
+    beside = sorted(models - set(wanted))
+    records = score_models(suite, entries, wanted, embedded, settings, progress, beside)
+    export_results(settings.results, entries)
+    return records
 
 
 def record_broken(suite: Suite, broken: Sequence[BrokenSubmission], settings: Settings) -> list[Record]:

@@ -49,7 +49,8 @@ def test_controls_were_trained_on_nothing() -> None:
 def test_pretrained_models_declare_weights_and_what_they_were_trained_on(name: str) -> None:
     model = ENTRIES[name].model
     assert model.checkpoint.kind != "none"
-    assert model.training_data and model.training_targets and model.parameters
+    assert model.training_data and model.training_targets
+    assert model.parameters != 0  # null where neither the source nor the checkpoint could be read
 
 
 @pytest.mark.slow

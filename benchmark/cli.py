@@ -36,6 +36,7 @@ from benchmark.commands.common import (
 )
 from benchmark.commands.data import data
 from benchmark.commands.listing import listing
+from benchmark.commands.plan import plan
 from benchmark.commands.publishing import publish_results, pull_results
 from benchmark.commands.weights import weights
 from benchmark.comparison import compare_files, compare_models, write_table
@@ -49,6 +50,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(listing, name="list")
 app.add_typer(data, name="data")
 app.command()(weights)
+app.command()(plan)
 app.command("publish")(publish_results)
 app.command("pull")(pull_results)
 

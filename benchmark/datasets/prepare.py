@@ -59,15 +59,16 @@ def prepare_dataset(spec: DatasetSpec, folder: Path | None = None, source: Path 
     """
     folder = Path(folder) if folder is not None else dataset_folders()[0]
     target = folder / spec.id
-    folder.mkdir(parents=True, exist_ok=True)
-    # Two levels down, where nobody looks for data sets.
-    partial = folder / ".partial"
-    partial.mkdir(exist_ok=True)
-    with FileLock(partial / f"{spec.id}.lock"):
+    # Deeper down, where nobody looks for data sets.
+    partial = folder / ".partial" / spec.id
+    partial.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{partial}.lock"):
         if _made_from(target) == _key(spec):
             return load_dataset(target)
         path = find_source(spec, source)
-        work = Path(tempfile.mkdtemp(dir=partial, prefix=f"{spec.id}-"))
+        for interrupted in partial.iterdir():
+            shutil.rmtree(interrupted)
+        work = Path(tempfile.mkdtemp(dir=partial))
         try:
             dataset = _write(spec, path, work)
             write_json(work / "prepared.json", {"spec": _key(spec)})

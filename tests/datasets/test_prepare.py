@@ -170,9 +170,23 @@ def test_structures_other_than_the_spec_says_are_refused_and_leave_the_older_set
     with pytest.raises(DatasetError, match=r"12 structures with fingerprint .* the spec of salts says 0000"):
         prepare_dataset(spec_of(salts, fingerprint="0" * 64), tmp_path / "out", salts)
     assert first.structures().ids[0] == "salt-0"
-    assert [path.name for path in (tmp_path / "out/.partial").iterdir()] == ["salts.lock"]
+    assert list((tmp_path / "out/.partial/salts").iterdir()) == []
     spec = spec_of(salts, fingerprint=first.card.fingerprint)
     assert prepare_dataset(spec, tmp_path / "out", salts).card == first.card
+
+
+def test_what_an_interrupted_preparation_left_behind_is_no_data_set_and_goes(
+    salts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATASETS_VARIABLE, str(tmp_path / "out"))
+    prepare_dataset(spec_of(salts), source=salts)
+    left = tmp_path / "out/.partial/salts/tmpkilled"
+    (tmp_path / "out/salts").rename(left)
+    with pytest.raises(DatasetError, match="unknown"):
+        find_dataset("salts")
+    prepare_dataset(spec_of(salts), source=salts)
+    assert find_dataset("salts").card.structures == 12
+    assert not left.exists()
 
 
 def test_an_id_that_occurs_twice_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.datasets.store import find_dataset
-from benchmark.embedding.conformance import find_conformance, run_conformance
+from benchmark.embedding.conformance import NOT_AT_HAND, find_conformance, run_conformance
 from benchmark.embedding.errors import EmbeddingError
 from benchmark.embedding.extraction import EmbeddingSettings, embed, feature_key, find_features, prepare
 from benchmark.embedding.features import Sidecar
@@ -91,6 +91,7 @@ class Embedded:
     checks: dict[str, list[ConformanceCheck]] = field(default_factory=dict)
     missing: dict[tuple[str, str], str] = field(default_factory=dict)  # (model, data set) -> why it has no features
     failures: dict[str, str] = field(default_factory=dict)  # model without any features -> why
+    not_at_hand: dict[str, str] = field(default_factory=dict)  # those of them whose weights nobody could fetch here
 
     def add(self, place: tuple[str, str], sidecar: Sidecar) -> None:
         """Take the features of a model on a data set, unless they are of too few of its structures."""
@@ -164,7 +165,10 @@ def check_models(
         if outcome.value is not None:
             done.checks[model] = outcome.value
             broken = [f"{each.id}: {each.detail}" for each in outcome.value if each.status == "failed"]
-            if broken:
+            absent = [each.detail for each in outcome.value if each.id == NOT_AT_HAND]
+            if absent:
+                done.failures[model] = done.not_at_hand[model] = absent[0]
+            elif broken:
                 done.failures[model] = f"{entries[model].family.folder}: conformance: {'; '.join(broken)}"
         else:
             done.failures[model] = describe_failure(outcome.error)

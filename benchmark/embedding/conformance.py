@@ -35,6 +35,7 @@ from benchmark.embedding.probes import (
 )
 from benchmark.embedding.process import run_worker
 from benchmark.embedding.rotations import rotate_features
+from benchmark.embedding.weights import MissingWeightsError
 from benchmark.files import content_key, remove_tree, write_json
 from benchmark.results.records import ConformanceCheck
 from benchmark.submission import Entry
@@ -50,6 +51,7 @@ PERTURBATION = 0.1
 ENERGY_TOLERANCE = 1e-5  # eV an atom
 ATOMS_PER_BATCH = 256
 FEWEST_PROBES = 3
+NOT_AT_HAND = "weights"
 
 Status = Literal["passed", "failed", "reported", "skipped"]
 Difference = tuple[float, str]  # largest difference and where it was
@@ -64,7 +66,8 @@ def run_conformance(
 ) -> list[ConformanceCheck]:
     """Outcomes of all checks of `entry`; a check that failed names its reason.
 
-    An adapter that cannot be run at all (header, weights, load, embed, output) gives one failed check.
+    An adapter that cannot be run at all (header, weights, load, embed, output) gives one failed check; weights that
+    are not at hand give one skipped check, `NOT_AT_HAND`.
     probes: structures to try it on, for models that know few elements. Finished outcomes are kept
     under the content key of everything they depend on.
     """
@@ -77,6 +80,8 @@ def run_conformance(
             found = _measure(prepared, tried, settings)
             write_json(kept, [check.model_dump() for check in found])
         return found
+    except MissingWeightsError as error:
+        return [ConformanceCheck(id=NOT_AT_HAND, status="skipped", detail=f"{Path(error.place).name}: {error.message}")]
     except EmbeddingError as error:
         return [ConformanceCheck(id=error.check, status="failed", detail=f"{Path(error.place).name}: {error.message}")]
 

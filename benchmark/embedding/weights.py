@@ -81,17 +81,30 @@ def resolve_weights(
         if at_hand is not None:
             return at_hand
         if isinstance(checkpoint, LocalCheckpoint):
-            raise _Problem(
+            raise _NotAtHand(
                 f"{checkpoint.file} is published nowhere: give it with --checkpoint {entry.model.id}=PATH or put it "
                 f"into the folder that ${CHECKPOINTS_VARIABLE} names"
             )
         return _fetched(checkpoint, Path(cache).absolute() / "weights", offline, progress)
-    except (_Problem, DownloadError) as problem:
+    except (_NotAtHand, DownloadError) as problem:
+        raise MissingWeightsError(place, field, str(problem)) from problem.__cause__
+    except _Problem as problem:
         raise EmbeddingError(place, field, str(problem)) from problem.__cause__
+
+
+class MissingWeightsError(EmbeddingError):
+    """The declared weights are not at hand and cannot be fetched now: gated, offline, given by hand only.
+
+    Nothing is known to be wrong with the submission.
+    """
 
 
 class _Problem(Exception):
     """Why there are no weights."""
+
+
+class _NotAtHand(_Problem):
+    """They may be right, and they are elsewhere."""
 
 
 def digest(path: Path) -> str:
@@ -180,14 +193,14 @@ def _revision(checkpoint: HuggingFaceCheckpoint, folder: Path, offline: bool) ->
     known = folder / "revisions" / checkpoint.repository
     if offline:
         if not known.is_file():
-            raise _Problem(f"{checkpoint.repository}: not fetched yet, and downloads are switched off (offline)")
+            raise _NotAtHand(f"{checkpoint.repository}: not fetched yet, and downloads are switched off (offline)")
         return known.read_text(encoding="utf-8").strip()
     try:
         revision = newest_revision(checkpoint.repository)
     except urllib.error.HTTPError as error:
-        raise _Problem(_describe_refusal(checkpoint, checkpoint.repository, error.code)) from error
+        raise _refused(checkpoint, checkpoint.repository, error.code) from error
     except OSError as error:
-        raise _Problem(f"{checkpoint.repository}: the hub cannot be reached: {error}") from error
+        raise _NotAtHand(f"{checkpoint.repository}: the hub cannot be reached: {error}") from error
     write_text(known, revision + "\n")
     return revision
 
@@ -204,7 +217,7 @@ def _fetch(
     if target.is_file():
         return target
     if offline:
-        raise _Problem(f"{name}: not fetched yet, and downloads are switched off (offline)")
+        raise _NotAtHand(f"{name}: not fetched yet, and downloads are switched off (offline)")
     target.parent.mkdir(parents=True, exist_ok=True)
     token = hub_token() if isinstance(checkpoint, HuggingFaceCheckpoint) else None
     with FileLock(folder.with_name(f"{folder.name}.lock")):
@@ -213,7 +226,7 @@ def _fetch(
             try:
                 download(url, partial, token, progress)
             except urllib.error.HTTPError as error:
-                raise _Problem(_describe_refusal(checkpoint, url, error.code)) from error
+                raise _refused(checkpoint, url, error.code) from error
             one = not isinstance(checkpoint, HuggingFaceCheckpoint) or checkpoint.files is None
             if one and checkpoint.sha256 is not None:
                 _discard_unless(partial, checkpoint.sha256, url)
@@ -228,8 +241,12 @@ def _discard_unless(partial: Path, expected: str, url: str) -> None:
         raise _Problem(f"{url}: sha256 of the file is {found}, submission.yaml declares {expected}")
 
 
-def _describe_refusal(checkpoint: Checkpoint, url: str, code: int) -> str:
+def _refused(checkpoint: Checkpoint, url: str, code: int) -> _Problem:
     if isinstance(checkpoint, HuggingFaceCheckpoint) and code in (401, 403):
         page = f"https://huggingface.co/{checkpoint.repository}"
-        return f"{url}: access denied (HTTP {code}); ask for access at {page}, then set HF_TOKEN to a token of yours"
-    return f"{url}: HTTP {code}" + (" (no such file)" if code == 404 else "")
+        return _NotAtHand(
+            f"{url}: access denied (HTTP {code}); ask for access at {page}, then set HF_TOKEN to a token of yours"
+        )
+    if code == 404:
+        return _Problem(f"{url}: HTTP 404 (no such file)")
+    return _NotAtHand(f"{url}: HTTP {code}")

@@ -76,13 +76,18 @@ def test_energies_and_both_layers_are_those_of_torchani(architecture: str, real_
     assert found["uranium"].startswith("U not among the model's elements H, C, N, O")
 
 
+def find(variable: str, name: str) -> Path | None:
+    """The file or folder `name` below the folder that an environment variable holds."""
+    folder = os.environ.get(variable)
+    return next(Path(folder).rglob(name), None) if folder else None
+
+
 def test_the_real_first_member_orders_molecules_as_their_energies_do(real_work: Path) -> None:
     """Correlation of what composition does not explain; the whole ensemble has 0.982."""
-    checkpoints, molecules = os.environ.get("LATENT_MATTER_CHECKPOINTS"), os.environ.get("LATENT_MATTER_QM9")
-    member = next(Path(checkpoints).rglob("train0"), None) if checkpoints else None
+    member, molecules = find("LATENT_MATTER_CHECKPOINTS", "train0"), find("LATENT_MATTER_REAL", "qm9-4000.npz")
     if member is None or molecules is None:
-        pytest.skip("needs train0 of ANI-2x below $LATENT_MATTER_CHECKPOINTS and QM9 (npz) as $LATENT_MATTER_QM9")
-    found = run_inside("ani", real_work, MOLECULES, str(member), molecules)
+        pytest.skip("needs train0 of ANI-2x below $LATENT_MATTER_CHECKPOINTS, qm9-4000.npz below $LATENT_MATTER_REAL")
+    found = run_inside("ani", real_work, MOLECULES, str(member), str(molecules))
     counts = np.array(found["counts"], dtype=float)
 
     def beyond_composition(values: list[float]) -> np.ndarray:

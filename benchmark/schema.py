@@ -16,6 +16,7 @@ Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 BLANK = "FILL IN"
 MOST_VALUES = 50_000
+LONGEST_MESSAGE = 5000
 
 
 def _no_blank(text: str) -> str:
@@ -35,8 +36,18 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def printable(text: str, limit: int) -> str:
+    """`text` on one line without control characters, at most `limit` characters."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
 class InvalidFileError(ValueError):
     """A file is missing, unreadable or not of its schema; the message names file and field."""
+
+    def __init__(self, message: str) -> None:
+        # Parts of it come from the file, and records and terminals show it.
+        super().__init__(printable(message, LONGEST_MESSAGE))
 
 
 def read_yaml(path: Path, model: type[ModelT], size_limit: int = 1_000_000) -> ModelT:

@@ -157,7 +157,10 @@ class Dataset:
         absent = [name for name in ids if name not in indexed.index]
         if absent:
             raise DatasetError(f"{path}: {len(absent)} structures have no labels, first {absent[0]!r}")
-        return indexed.loc[ids, list(self.card.labels)].astype(np.float64)
+        try:
+            return indexed.loc[ids, list(self.card.labels)].astype(np.float64)
+        except (ValueError, TypeError) as error:
+            raise DatasetError(f"{path}: labels are not numbers: {error}") from error
 
     def labels_fingerprint(self) -> str:
         """SHA-256 over the label values, so that a changed label recomputes the scores that use it."""
@@ -250,7 +253,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, KeyError, MemoryError) as error:
         raise DatasetError(f"{path}: not a readable Parquet file: {error}") from error
 
 
@@ -264,6 +267,15 @@ def _read_structures(path: Path) -> Structures:
     missing = set(STRUCTURE_COLUMNS) - set(frame.columns)
     if missing:
         raise DatasetError(f"{path}: columns {sorted(missing)} are missing; found {sorted(frame.columns)}")
+    try:
+        return _structures_of(path, frame)
+    except DatasetError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{path}: columns are not of the format: {error}") from error
+
+
+def _structures_of(path: Path, frame: pd.DataFrame) -> Structures:
     if frame["id"].duplicated().any():
         raise DatasetError(f"{path}: id {frame['id'][frame['id'].duplicated()].iloc[0]!r} occurs more than once")
     lengths = frame["numbers"].map(len).to_numpy()

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmark.schema import printable
+
 Progress = Callable[[float], None]
 """Called with the share of a step that is done, between 0 and 1."""
 LONGEST = 2000
-
-
-def printable(text: str, limit: int) -> str:
-    """`text` on one line without control characters, at most `limit` characters."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 class EmbeddingError(RuntimeError):

@@ -178,12 +178,16 @@ def load_features(folder: Path, name: str, structures: Structures) -> FeatureSet
         arrays = load_file(str(arrays_path))
     except SafetensorError as error:
         raise InvalidFileError(f"{arrays_path}: not a safetensors file: {error}") from error
-    layers = {
-        layer: LayerArray(arrays[LAYER_PREFIX + layer], found.level, found.irreps)
-        for layer, found in sidecar.layers.items()
-    }
     positions = kept_positions(structures.ids, sidecar.left_out)
     lengths = np.diff(structures.offsets)[positions]
+    rows = {"atom": int(lengths.sum()), "structure": len(positions)}
+    layers = {}
+    for layer, found in sidecar.layers.items():
+        values = arrays.get(LAYER_PREFIX + layer)
+        shape = (rows[found.level], found.dimension)
+        if values is None or values.dtype != np.float32 or values.shape != shape:
+            raise InvalidFileError(f"{arrays_path}: layer {layer} is not an array of float32 of shape {shape}")
+        layers[layer] = LayerArray(values, found.level, found.irreps)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     energies = arrays.get(ENERGIES)
     return FeatureSet(sidecar.model, sidecar.dataset, layers, energies, offsets, sidecar.key, positions)

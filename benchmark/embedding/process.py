@@ -23,10 +23,11 @@ from typing import IO, Any, TypedDict
 
 import benchmark
 from benchmark.embedding.environment import Environment
-from benchmark.embedding.errors import EmbeddingError, Progress, printable
+from benchmark.embedding.errors import EmbeddingError, Progress
 from benchmark.embedding.sandbox import LimitExceededError, Limits, Plan, Running, SandboxMode, choose_sandbox
 from benchmark.embedding.sandbox.bytecode import compiled_modules
 from benchmark.files import content_key, remove_tree, sha256_of_file, write_json
+from benchmark.schema import printable
 
 # The only parts of the benchmark that a model's process can import.
 RUNTIME_MODULES = ("__init__.py", "adapter.py", "embedding/__init__.py", "embedding/worker.py")

@@ -162,3 +162,5 @@ def read_record(path: Path) -> Record:
         raise InvalidFileError(f"{path}: no such file") from None
     except ValidationError as error:
         raise InvalidFileError(f"{path}: {describe_validation_error(error)}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidFileError(f"{path}: not UTF-8: {error}") from error

@@ -84,9 +84,11 @@ def find(variable: str, name: str) -> Path | None:
 
 def test_the_real_first_member_orders_molecules_as_their_energies_do(real_work: Path) -> None:
     """Correlation of what composition does not explain; the whole ensemble has 0.982."""
-    member, molecules = find("LATENT_MATTER_CHECKPOINTS", "train0"), find("LATENT_MATTER_REAL", "qm9-4000.npz")
+    member, molecules = find("LATENT_MATTER_CHECKPOINTS", "train0"), find("LATENT_MATTER_REAL_DATA", "qm9-4000.npz")
     if member is None or molecules is None:
-        pytest.skip("needs train0 of ANI-2x below $LATENT_MATTER_CHECKPOINTS, qm9-4000.npz below $LATENT_MATTER_REAL")
+        pytest.skip(
+            "needs train0 of ANI-2x below $LATENT_MATTER_CHECKPOINTS, qm9-4000.npz below $LATENT_MATTER_REAL_DATA"
+        )
     found = run_inside("ani", real_work, MOLECULES, str(member), str(molecules))
     counts = np.array(found["counts"], dtype=float)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,8 @@ from benchmark.reporting import TerminalProgress
 from benchmark.scaffold import new_submission
 from benchmark.schema import InvalidFileError
 
+# What the machine and not the benchmark is to blame for: a full or read-only disk, a quota, no right to write.
+MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(listing, name="list")
 app.add_typer(data, name="data")
@@ -64,6 +67,12 @@ def main() -> None:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         say("interrupted; run the same command again to go on")
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in MACHINE_ERRORS:
+            raise
+        place = f"{error.filename}: " if error.filename is not None else ""
+        say(f"{place}{error.strerror}; run the same command again to go on")
         raise SystemExit(1) from None
 
 

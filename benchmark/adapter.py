@@ -66,7 +66,8 @@ class Adapter(ABC):
     def embed(self, inputs: Sequence[Atoms] | Sequence[str]) -> Features:
         """Features of `inputs`: ase.Atoms, or strings where the submission's modality says so.
 
-        Row order follows the inputs. A structure's features may not depend on its batch.
+        Row order follows the inputs. A structure's features may not depend on its batch. Where the data set has them,
+        `atoms.info` holds the integers "charge" (total, elementary charges) and "spin" (multiplicity 2S + 1).
         """
 
     def unsupported(self, item: Atoms | str) -> str | None:

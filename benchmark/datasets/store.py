@@ -86,6 +86,8 @@ class Structures:
     pbc: NDArray[np.bool_]  # (structures, 3)
     smiles: tuple[str, ...] | None
     sequences: tuple[str, ...] | None = None  # one-letter codes of proteins
+    charges: NDArray[np.int64] | None = None  # (structures,), total charge in elementary charges
+    spins: NDArray[np.int64] | None = None  # (structures,), spin multiplicity 2S + 1
 
     def strings(self, modality: str) -> tuple[str, ...] | None:
         """What models of `modality` ("smiles" or "sequence") read, one a structure; None where the set has none."""
@@ -95,11 +97,15 @@ class Structures:
         return len(self.ids)
 
     def atoms(self, index: int) -> Atoms:
-        """Structure `index` as ase.Atoms, without labels, names or calculator."""
+        """Structure `index` as ase.Atoms: no label, name or calculator; `info` holds charge and spin where known."""
         span = slice(self.offsets[index], self.offsets[index + 1])
-        return Atoms(
+        atoms = Atoms(
             numbers=self.numbers[span], positions=self.positions[span], cell=self.cells[index], pbc=self.pbc[index]
         )
+        for name, values in (("charge", self.charges), ("spin", self.spins)):
+            if values is not None:
+                atoms.info[name] = int(values[index])
+        return atoms
 
     def composition(self, basis: Literal["counts", "fractions"]) -> NDArray[np.float64]:
         """Element counts or fractions, (structures, elements present in the set), columns by atomic number."""
@@ -123,9 +129,10 @@ class Structures:
         """SHA-256 over ids, elements, cells and positions at 1e-6 Angstrom; labels do not count."""
         rounded = np.round(self.positions * 1e6).astype(np.int64).tolist()
         cells = np.round(self.cells.reshape(-1) * 1e6).astype(np.int64).tolist()
-        return content_key(
-            [list(self.ids), self.numbers.tolist(), self.offsets.tolist(), rounded, cells, self.pbc.tolist()]
-        )
+        parts = [list(self.ids), self.numbers.tolist(), self.offsets.tolist(), rounded, cells, self.pbc.tolist()]
+        states = {"charges": self.charges, "spins": self.spins}
+        given = {name: values.tolist() for name, values in states.items() if values is not None}
+        return content_key([*parts, given] if given else parts)
 
 
 @dataclass(frozen=True)
@@ -202,7 +209,10 @@ def find_dataset(name: str) -> Dataset:
 
 
 def structures_from_atoms(ids: list[str], images: list[Atoms], smiles: list[str] | None = None) -> Structures:
-    """Flatten ase.Atoms into `Structures`, rounded to 1e-6 Angstrom (what the fingerprint resolves)."""
+    """Flatten ase.Atoms into `Structures`, rounded to 1e-6 Angstrom (what the fingerprint resolves).
+
+    Integers "charge" and "spin" in the `info` of all of them are kept.
+    """
     lengths = [len(atoms) for atoms in images]
     return Structures(
         ids=tuple(ids),
@@ -213,7 +223,14 @@ def structures_from_atoms(ids: list[str], images: list[Atoms], smiles: list[str]
         cells=np.round(np.stack([np.asarray(atoms.cell) for atoms in images]), 6),
         pbc=np.stack([np.asarray(atoms.pbc, dtype=bool) for atoms in images]),
         smiles=None if smiles is None else tuple(smiles),
+        charges=_of_all(images, "charge"),
+        spins=_of_all(images, "spin"),
     )
+
+
+def _of_all(images: list[Atoms], name: str) -> NDArray[np.int64] | None:
+    values = [atoms.info.get(name) for atoms in images]
+    return np.array(values, dtype=np.int64) if values and all(isinstance(each, int) for each in values) else None
 
 
 def write_dataset(folder: Path, card: dict[str, object], structures: Structures, labels: pd.DataFrame) -> Dataset:
@@ -238,6 +255,10 @@ def write_dataset(folder: Path, card: dict[str, object], structures: Structures,
         frame["smiles"] = structures.smiles
     if structures.sequences is not None:
         frame["sequence"] = structures.sequences
+    if structures.charges is not None:
+        frame["charge"] = structures.charges
+    if structures.spins is not None:
+        frame["spin"] = structures.spins
     _write_parquet(folder / "structures.parquet", frame)
     ordered = labels.loc[list(structures.ids)].astype(np.float64)
     _write_parquet(folder / "labels.parquet", ordered.rename_axis("id").reset_index())
@@ -292,4 +313,6 @@ def _structures_of(path: Path, frame: pd.DataFrame) -> Structures:
         pbc=np.stack(frame["pbc"].to_list()).astype(bool),
         smiles=tuple(frame["smiles"]) if "smiles" in frame.columns else None,
         sequences=tuple(frame["sequence"]) if "sequence" in frame.columns else None,
+        charges=frame["charge"].to_numpy(np.int64) if "charge" in frame.columns else None,
+        spins=frame["spin"].to_numpy(np.int64) if "spin" in frame.columns else None,
     )

@@ -105,7 +105,9 @@ def _copy(atoms: Atoms, order: NDArray[np.int64], nudged: bool, generator: np.ra
     positions = atoms.positions + move
     if nudged:
         positions = positions + NUDGE * generator.normal(size=positions.shape)
-    return Atoms(numbers=atoms.numbers[order], positions=positions[order], cell=atoms.cell.array, pbc=atoms.pbc)
+    return Atoms(
+        numbers=atoms.numbers[order], positions=positions[order], cell=atoms.cell.array, pbc=atoms.pbc, info=atoms.info
+    )
 
 
 def _embed(prepared: PreparedModel, copies: Copies, folder: Path, settings: RunSettings) -> Part:

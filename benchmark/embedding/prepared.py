@@ -72,6 +72,7 @@ def write_inputs(folder: Path, entry: Entry, structures: Structures) -> Path:
         return path
     path = folder / "structures.safetensors"
     with atomic_path(path) as temporary:
+        states = {"charge": structures.charges, "spin": structures.spins}
         save_file(
             {
                 "numbers": np.ascontiguousarray(structures.numbers),
@@ -79,6 +80,7 @@ def write_inputs(folder: Path, entry: Entry, structures: Structures) -> Path:
                 "offsets": np.ascontiguousarray(structures.offsets),
                 "cells": np.ascontiguousarray(structures.cells),
                 "pbc": np.ascontiguousarray(structures.pbc),
+                **{name: np.ascontiguousarray(values) for name, values in states.items() if values is not None},
             },
             str(temporary),
         )

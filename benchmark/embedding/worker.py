@@ -65,12 +65,14 @@ class Inputs:
             return self.strings[index]
         offsets = self.arrays["offsets"]
         span = slice(int(offsets[index]), int(offsets[index + 1]))
-        return Atoms(
+        atoms = Atoms(
             numbers=self.arrays["numbers"][span].copy(),
             positions=self.arrays["positions"][span].copy(),
             cell=self.arrays["cells"][index].copy(),
             pbc=self.arrays["pbc"][index].copy(),
         )
+        atoms.info.update({name: int(self.arrays[name][index]) for name in ("charge", "spin") if name in self.arrays})
+        return atoms
 
     def rows(self, batch: Sequence[int], level: str) -> int:
         """Rows that a layer of `level` must have for `batch`."""

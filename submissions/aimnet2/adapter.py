@@ -18,7 +18,7 @@ inside the network, so there are no l>0 channels. Both layers are caught by hook
 calculator works on many structures at once, without forces; it adds long-range Coulomb and dispersion
 energies outside the network.
 
-Structures are taken to be neutral, as nothing in them says otherwise, and in the lowest spin that their
+Structures that say nothing else are taken to be neutral and in the lowest spin that their
 number of electrons allows, which only the open-shell models read.
 """
 
@@ -90,7 +90,7 @@ class AIMNet2Adapter(Adapter):
             "mol_idx": torch.as_tensor(
                 np.repeat(np.arange(len(inputs)), [len(atoms) for atoms in inputs]), device=self.device
             ),
-            "charge": self._tensor(np.zeros(len(inputs))),
+            "charge": self._tensor(np.array([float(atoms.info.get("charge", 0)) for atoms in inputs])),
             "mult": self._tensor(np.array([multiplicity(atoms) for atoms in inputs])),
         }
         if inputs[0].pbc.any():
@@ -125,8 +125,9 @@ def untrained(seed: int) -> torch.nn.Module:
 
 
 def multiplicity(atoms: Atoms) -> int:
-    """1 for an even number of electrons, else 2."""
-    return 1 + int(atoms.numbers.sum()) % 2
+    """What the structure says, else 1 for an even number of electrons and 2 for an odd one."""
+    electrons = int(atoms.numbers.sum()) - int(atoms.info.get("charge", 0))
+    return int(atoms.info.get("spin", 1 + electrons % 2))
 
 
 def calculator_energy(calculator: AIMNet2ASE, atoms: Atoms) -> float:

@@ -125,9 +125,9 @@ class MACEAdapter(Adapter):
             "batch": self._tensor(np.repeat(np.arange(count), sizes)),
             "ptr": self._tensor(offsets),
             "head": torch.full((count,), self.head, device=self.device),
-            # Read by models that condition on them; the structures that are compared are neutral singlets.
-            "total_charge": torch.zeros(count, device=self.device),
-            "total_spin": torch.ones(count, device=self.device),
+            # Read by models that condition on them; where nothing is said, structures are neutral singlets.
+            "total_charge": self._tensor(np.array([float(atoms.info.get("charge", 0)) for atoms in inputs])),
+            "total_spin": self._tensor(np.array([float(atoms.info.get("spin", 1)) for atoms in inputs])),
         }
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:

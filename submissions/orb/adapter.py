@@ -39,7 +39,7 @@ from benchmark.adapter import Adapter, Features, Layer, Options, perturb_torch_m
 
 CUTOFF = 6.0  # Angstrom, of every public model
 ELEMENTS = 118  # rows of the embedding table, by atomic number
-CHARGE_AND_SPIN = {"charge": 0, "spin": 1}  # of every structure, where a model asks
+CHARGE_AND_SPIN = {"charge": 0, "spin": 1}  # of structures that say nothing, where a model asks
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class OrbAdapter(Adapter):
             edge_features={"vectors": self._tensor(np.concatenate([graph.vectors for graph in graphs]))},
             system_features={
                 "cell": self._tensor(np.stack([atoms.cell.array for atoms in inputs])),
-                "total_charge": torch.full((len(inputs),), float(CHARGE_AND_SPIN["charge"]), device=self.device),
-                "total_spin": torch.full((len(inputs),), float(CHARGE_AND_SPIN["spin"]), device=self.device),
+                "total_charge": self._states(inputs, "charge"),
+                "total_spin": self._states(inputs, "spin"),
             },
             node_targets=None,
             edge_targets=None,
@@ -132,6 +132,11 @@ class OrbAdapter(Adapter):
         graph = ase_atoms_to_atom_graphs(atoms, self.config, device=torch.device("cpu"))
         return Edges(graph.senders.numpy(), graph.receivers.numpy(), graph.edge_features["vectors"].numpy())
 
+    def _states(self, inputs: Sequence[Atoms], name: str) -> torch.Tensor:
+        """Charge or spin multiplicity of each structure."""
+        values = [float(atoms.info.get(name, CHARGE_AND_SPIN[name])) for atoms in inputs]
+        return torch.tensor(values, device=self.device)
+
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         dtype = torch.float32 if values.dtype.kind == "f" else torch.int64
         return torch.as_tensor(values, dtype=dtype, device=self.device)
@@ -142,7 +147,7 @@ class OrbAdapter(Adapter):
     def reference_energies(self, inputs: Sequence[Atoms]) -> np.ndarray:
         calculator = ORBCalculator(self.model, device=self.device)
         for atoms in inputs:
-            atoms.info.update(CHARGE_AND_SPIN)
+            atoms.info = {**CHARGE_AND_SPIN, **atoms.info}
         return np.array([calculator.get_potential_energy(atoms) for atoms in inputs], dtype=float).reshape(-1)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.datasets.store import Dataset
+from benchmark.datasets.store import Dataset, write_dataset
 from benchmark.embedding import extraction
 from benchmark.embedding.environment import Environment
 from benchmark.embedding.errors import EmbeddingError
@@ -364,3 +364,24 @@ def test_a_damaged_product_is_not_taken_for_a_whole_one(
     assert find_features(settings.cache, sidecar.key) is None
     again = embed(write_family(tmp_path / "toy"), dataset, settings, environment=environment)
     assert again.arrays_sha256 == sidecar.arrays_sha256
+
+
+def test_the_adapter_gets_charge_and_spin_where_the_data_set_has_them(
+    tmp_path: Path, settings: EmbeddingSettings, environment: Environment
+) -> None:
+    plain = write_small_dataset(tmp_path / "plain")
+    structures = plain.structures()
+    charges = np.arange(len(structures)) % 3 - 1
+    charged = dataclasses.replace(structures, charges=charges, spins=np.abs(charges) + 1)
+    card = {**plain.card.model_dump(exclude={"structures", "fingerprint"}), "id": "charged"}
+    dataset = write_dataset(tmp_path / "charged", card, charged, plain.labels())
+    assert dataset.card.fingerprint != plain.card.fingerprint
+    assert dataset.structures().atoms(0).info == {"charge": -1, "spin": 2}
+    body = """
+    assert all(set(atoms.info) == {"charge", "spin"} for atoms in inputs)
+    values[:, 0] = np.concatenate([[10 * atoms.info["charge"] + atoms.info["spin"]] * len(atoms) for atoms in inputs])
+    """
+    entry = write_family(tmp_path / "toy", adapter(body))
+    key = embed(entry, dataset, settings, environment=environment).key
+    values = load_embedded(settings.cache, key, dataset.structures()).structures("backbone")[:, 0]
+    np.testing.assert_array_equal(values, 10 * charges + np.abs(charges) + 1)

@@ -89,7 +89,7 @@ def test_a_folder_with_an_odd_name_never_becomes_an_output(
     monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))
     result = CliRunner().invoke(app, ["plan", "--changed-since", "main", "--root", str(repository)])
     assert result.exit_code == 1
-    assert outputs.read_text() == "families=\nmodels=\n"
+    assert outputs.read_text() == "families=\nmodels=\nmatrix=[]\n"
     assert "accepted are lower-case letters" in result.stderr
 
 
@@ -103,7 +103,7 @@ def test_a_workflow_gets_the_models_as_outputs(
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["models"] == ["third-a"]
-    assert (tmp_path / "outputs").read_text() == "families=third\nmodels=third-a\n"
+    assert (tmp_path / "outputs").read_text() == 'families=third\nmodels=third-a\nmatrix=["third"]\n'
 
 
 @pytest.mark.parametrize("revision", ["nowhere", "--output=/tmp/x", ""])

@@ -24,7 +24,7 @@ def plan(
 ) -> None:
     """Say which submissions a change touches and which models have to be computed.
 
-    In a GitHub workflow the answer also becomes the step's outputs `families` and `models`:
+    In a GitHub workflow the answer also becomes the step's outputs `families`, `models` and `matrix`:
 
         latent-matter plan --changed-since origin/main --contribution
     """
@@ -46,3 +46,5 @@ def _write_outputs(found: Plan) -> None:
     if path:
         with Path(path).open("a", encoding="utf-8") as stream:
             stream.write(f"families={','.join(found.families)}\nmodels={','.join(found.models)}\n")
+            # Once more as JSON, because that is what a workflow can make a job of each of.
+            stream.write(f"matrix={json.dumps(found.families)}\n")

@@ -2,6 +2,7 @@
 
 The results folder has the layout of the published data set:
 
+    changelog.yaml                 optional: dated changes, models withdrawn
     README.md                      data set card; its configs make `load_dataset` work
     tables/<table>.csv, .parquet   derived, never edited
     <suite>@<version>/suite.yaml   the frozen settings, beside the cards of the data sets used
@@ -22,6 +23,7 @@ from benchmark.datasets.store import DatasetCard, find_dataset
 from benchmark.files import write_text
 from benchmark.results import tables
 from benchmark.results.card import dataset_card
+from benchmark.results.changelog import changelog_table, read_changelog
 from benchmark.results.records import PairValue, Record, read_record
 from benchmark.schema import InvalidFileError, Strict, describe_validation_error, read_yaml
 from benchmark.scoring import ranks as ranking
@@ -51,6 +53,8 @@ def export_results(results: Path, entries: Mapping[str, Entry]) -> list[Path]:
     cards = [read_yaml(path, DatasetCard) for key in keys for path in sorted((results / key / "datasets").glob("*"))]
     by_id = {card.id: card for card in cards}
     frames = make_tables(records, read_pairs(results, keys), entries, known, by_id)
+    if changes := read_changelog(results):
+        frames["changelog"] = changelog_table(changes)
     written = tables.write_tables(results / "tables", frames)
     write_text(results / "README.md", dataset_card(frames))
     return written

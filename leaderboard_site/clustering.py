@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
+from leaderboard_site.text import number
+
 SHADES = 20  # steps of the heat map's colour scale, one CSS class each
 ROUNDING = 1e-12  # of a distance; within it the middle of a path lies on a node
 Pairs = Mapping[tuple[str, str], float]
@@ -34,6 +36,18 @@ class Matrix:
     high: float
     directed: bool
     branches: list[Segment]
+
+    def cells(self, row: int) -> Markup:
+        """A row's cells as HTML: numbers made here, no text from a table."""
+        made = []
+        for column, (value, shade) in enumerate(zip(self.values[row], self.shades[row], strict=True)):
+            if column == row:
+                made.append('<td><span class="self" title="itself">·</span></td>')
+            elif value is None:
+                made.append(f"<td>{number(None)}</td>")
+            else:
+                made.append(f'<td class="s{shade}">{number(value)}</td>')
+        return Markup("".join(made))
 
     @property
     def tree(self) -> Markup:

@@ -31,6 +31,7 @@ class Site:
     metrics: dict[str, Row]
     pairs: dict[str, PairValues]  # by suite
     owned: dict[tuple[str, str], dict[str, list[Row]]] = field(repr=False)  # (table, suite) -> model -> rows
+    by_score: dict[str, dict[tuple[str, str], list[Row]]] = field(repr=False)  # suite -> (model, score) -> rows
     conformance: dict[str, list[Row]] = field(repr=False)  # by model
     environment: Environment = field(repr=False)
 
@@ -57,10 +58,9 @@ class Site:
         An empty `dataset` or `target` matches any, an empty `layer` the suite's own layer.
         """
         found = None
-        for row in self.rows("scores", board, model):
+        for row in self.by_score[board.id].get((model, score), []):
             if (
-                row.text("score") == score
-                and dataset in ("", row.text("dataset"))
+                dataset in ("", row.text("dataset"))
                 and target in ("", row.text("target"))
                 and row.text("layer") in ((layer,) if layer else ("", BACKBONE))
             ):
@@ -116,13 +116,15 @@ def read_site(tables: Tables) -> Site:
     conformance: dict[str, list[Row]] = defaultdict(list)
     for row in tables["conformance"]:
         conformance[row.text("model")].append(row)
+    owned = {(name, board.id): rows for name in OWNED for board, rows in _by_model(tables[name], boards)}
     return Site(
         tables,
         boards,
         models,
         {row.identifier("id"): row for row in tables["metrics"]},
         _pair_values(tables, boards),
-        {(name, board.id): rows for name in OWNED for board, rows in _by_model(tables[name], boards)},
+        owned,
+        {board.id: _by_score(owned["scores", board.id]) for board in boards},
         conformance,
         _environment(),
     )
@@ -137,6 +139,14 @@ def _by_model(rows: list[Row], boards: list[Board]) -> list[tuple[Board, dict[st
         if place is not None:
             place.setdefault(row.text("model"), []).append(row)
     return list(zip(boards, places.values(), strict=True))
+
+
+def _by_score(by_model: dict[str, list[Row]]) -> dict[tuple[str, str], list[Row]]:
+    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for model, rows in by_model.items():
+        for row in rows:
+            found[model, row.text("score")].append(row)
+    return found
 
 
 def _pair_values(tables: Tables, boards: list[Board]) -> dict[str, PairValues]:

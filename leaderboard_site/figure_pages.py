@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from altair.utils.schemapi import debug_mode
+
 from leaderboard_site.board import Board
 from leaderboard_site.context import Site
 from leaderboard_site.figures.catalogue import board_figures
@@ -24,7 +26,10 @@ class Plate:
 
 def plates(site: Site, board: Board) -> list[Plate]:
     """All figures of a board, drawn."""
-    return [Plate(figure, draw(figure)) for figure in board_figures(site, board)]
+    with debug_mode(
+        False
+    ):  # a schema check of every row takes longer than all drawings; drawing fails on what is wrong
+        return [Plate(figure, draw(figure)) for figure in board_figures(site, board)]
 
 
 def figure_pages(site: Site, board: Board, drawn: list[Plate]) -> Iterator[tuple[str, str]]:

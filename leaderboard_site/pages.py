@@ -16,7 +16,7 @@ from leaderboard_site.board import HEADLINES, Board, Headline
 from leaderboard_site.clustering import clustered_matrix
 from leaderboard_site.context import BACKBONE, Site, read_site
 from leaderboard_site.figure_pages import Plate, figure_pages, plates
-from leaderboard_site.figures.catalogue import NEAREST_METRIC
+from leaderboard_site.figures.catalogue import HEAT_MAPS, NEAREST_METRIC
 from leaderboard_site.figures.figure import AS_DATA
 from leaderboard_site.model_pages import model_pages
 from leaderboard_site.tables import EXTRA_COLUMNS, Row, Tables
@@ -54,7 +54,7 @@ def _pages(site: Site) -> Iterator[tuple[str, str]]:
         yield _overall_page(site, board)
         for headline in HEADLINES:
             yield _score_page(site, board, headline, [p for p in drawn if headline.page in p.figure.pages])
-        yield from _map_pages(site, board, [plate for plate in drawn if "map" in plate.figure.pages])
+        yield from _map_pages(site, board, drawn)
         yield from figure_pages(site, board, drawn)
         yield _compare_page(site, board)
     yield from model_pages(site)
@@ -140,6 +140,9 @@ def _map_pages(site: Site, board: Board, drawn: list[Plate]) -> Iterator[tuple[s
     metrics = sorted(values, key=lambda metric: (metric != NEAREST_METRIC, metric))
     if NEAREST_METRIC not in values:  # the navigation always leads to map.html
         metrics = [NEAREST_METRIC, *metrics]
+    datasets = (board.suite.text("in_distribution"), board.suite.text("out_of_distribution"))
+    ids = {plate.figure.id for plate in drawn if plate.drawing}
+    heat_maps = {name: id for name, id in zip(datasets, HEAT_MAPS, strict=True) if id in ids}
     for metric in metrics:
         closer = site.higher_is_closer(metric)
         maps = [
@@ -157,7 +160,8 @@ def _map_pages(site: Site, board: Board, drawn: list[Plate]) -> Iterator[tuple[s
             links=[(name, map_page(name)) for name in metrics],
             higher_is_closer=closer,
             controls={entry.model for entry in board.controls},
-            plates=drawn if metric == NEAREST_METRIC else [],
+            plates=[plate for plate in drawn if "map" in plate.figure.pages] if metric == NEAREST_METRIC else [],
+            files=heat_maps if metric == NEAREST_METRIC else {},
         )
 
 

@@ -37,6 +37,11 @@ def interval(low: float | None, high: float | None, digits: int = DIGITS, dash: 
     return f"{number(low, digits)}{f' {DASH} ' if dash else ' to '}{number(high, digits)}"
 
 
+def whole(value: int | None) -> str:
+    """A whole number, nothing for nothing."""
+    return "" if value is None else str(value)
+
+
 def measure(identity: str, title: str) -> str:
     """The title of a column such as `r2_partial_gap`, whose last words are a target."""
     return f"R² partial, {identity.removeprefix('r2_partial_')}" if identity.startswith("r2_partial_") else title

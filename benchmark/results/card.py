@@ -21,6 +21,7 @@ TEXTS = {
     "datasets": "the data sets' cards",
     "metrics": "what each score means",
     "costs": "wall time and memory of each embedding; the one table that two equal runs may disagree on",
+    "changelog": "dated changes: scores corrected, suites replaced, models withdrawn",
 }
 
 

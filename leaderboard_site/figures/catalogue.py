@@ -8,6 +8,7 @@ from leaderboard_site.figures import geometry, lineage, probes, similarity
 from leaderboard_site.figures.figure import Figure
 
 NEAREST_METRIC = "cknna"
+HEAT_MAPS = lineage.HEAT_MAPS
 
 
 def board_figures(site: Site, board: Board) -> list[Figure]:

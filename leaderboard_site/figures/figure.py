@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import altair as alt
@@ -22,6 +23,7 @@ VEGA_LITE = "6.4"  # of the versions that vl-convert carries
 AS_DATA = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 AnyChart = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.FacetChart
 Rows = list[dict[str, Any]]
+ROWS = "rows"
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,19 @@ class Figure:
     caption: str
     rows: Rows = field(repr=False)
     chart: AnyChart | None = field(repr=False, default=None)
+    datasets: dict[str, Rows] = field(repr=False, default_factory=dict)
     missing: str = ""
     metrics: Sequence[str] = ()
     pages: Sequence[str] = ()
     paper: str = ""
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
-    def drawn(self, chart: AnyChart) -> Figure:
-        """The same figure with its chart."""
-        return replace(self, chart=chart)
+    def drawn(self, chart: AnyChart, **datasets: Rows) -> Figure:
+        """The same figure with its chart, and data that the chart draws beside or instead of the rows."""
+        return replace(self, chart=chart, datasets=datasets)
 
     def csv(self) -> str:
         """The figure's data; text that a spreadsheet would run as a formula is quoted."""
@@ -77,16 +80,28 @@ def draw(figure: Figure) -> Drawing | None:
     """Render the chart, None where the figure has none. The same rows give the same bytes."""
     if figure.chart is None:
         return None
-    with alt.data_transformers.enable("default", max_rows=None):
-        spec = figure.chart.to_dict(validate=False)
-    spec["config"] = style.CONFIG
+    spec = figure.chart.to_dict(validate=False)
+    spec |= {"config": style.CONFIG, "datasets": {ROWS: figure.rows, **figure.datasets}}
+    if ROWS not in _data_names(spec):
+        del spec["datasets"][ROWS]
     svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
     return Drawing(Markup(svg), json.dumps(spec, ensure_ascii=False, sort_keys=True))
 
 
-def data(rows: Rows) -> alt.InlineData:
-    """Rows as a chart's data. Missing values stay missing."""
-    return alt.InlineData(values=rows)
+def _data_names(part: Any) -> set[str]:
+    """The names of all data sets that a chart or one of its parts draws."""
+    if isinstance(part, list):
+        return {name for item in part for name in _data_names(item)}
+    if not isinstance(part, dict):
+        return set()
+    own = part.get("data")
+    found = {own["name"]} if isinstance(own, dict) and "name" in own else set()
+    return found.union(*(_data_names(value) for key, value in part.items() if key not in ("datasets", "data")))
+
+
+def data(name: str = ROWS) -> alt.NamedData:
+    """The figure's rows as a chart's data, or another data set that `Figure.drawn` is given by name."""
+    return alt.NamedData(name=name)
 
 
 def family_colour(board: Board) -> alt.Color:

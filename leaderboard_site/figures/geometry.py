@@ -27,7 +27,7 @@ def intrinsic_dimension(site: Site, board: Board) -> Figure:
     """GRIDE over scales where it was measured, else the two estimators in and out of distribution."""
     sweep = _sweep(site, board)
     if sweep:
-        return _figure(sweep).drawn(_sweep_chart(board, sweep))
+        return _figure(sweep).drawn(_sweep_chart(board))
     rows: Rows = []
     datasets = [board.suite.text("in_distribution"), board.suite.text("out_of_distribution")]
     for entry in board.entries:
@@ -35,7 +35,7 @@ def intrinsic_dimension(site: Site, board: Board) -> Figure:
             for dataset in datasets:
                 row = site.score(board, entry.model, score, dataset)
                 value = row.number("value") if row else None
-                if row is not None and value is not None:
+                if row is not None and value is not None and value > 0:  # a logarithmic axis
                     k = row.integer("k")
                     rows.append({
                         "model": entry.model, "title": entry.title, "control": entry.control,
@@ -43,7 +43,7 @@ def intrinsic_dimension(site: Site, board: Board) -> Figure:
                         "dataset": dataset, "role": board.role(dataset), "dimension": value,
                     })  # fmt: skip
     figure = _figure(rows)
-    return figure.drawn(_estimator_chart(rows, datasets)) if any(row["dimension"] > 0 for row in rows) else figure
+    return figure.drawn(_estimator_chart(rows, datasets)) if rows else figure
 
 
 def _figure(rows: Rows) -> Figure:
@@ -75,10 +75,10 @@ def _sweep(site: Site, board: Board) -> Rows:
     return sorted(rows, key=lambda row: (row["dataset"], row["model"], row["neighbours"]))
 
 
-def _sweep_chart(board: Board, rows: Rows) -> AnyChart:
+def _sweep_chart(board: Board) -> AnyChart:
     family, hovered = pick_family(), hover_model()
     chart: AnyChart = (
-        alt.Chart(data(rows))
+        alt.Chart(data())
         .mark_line(point=alt.OverlayMarkDef(size=24))
         .encode(
             alt.X("neighbours:Q", title="neighbour of the scale", scale=alt.Scale(type="log", base=2, nice=False)),
@@ -119,16 +119,14 @@ def _estimator_chart(rows: Rows, datasets: list[str]) -> AnyChart:
         tooltip=tooltips(("title:N", "Model"), ("dataset:N", "Data set"), ("dimension:Q", "Dimension"),
                          ("neighbours:N", "Neighbours")),
     )  # fmt: skip
-    panel = alt.layer(lines, points, data=data([row for row in rows if row["dimension"] > 0])).properties(
-        width=300, height=alt.Step(21)
-    )
+    panel = alt.layer(lines, points, data=data()).properties(width=300, height=alt.Step(21))
     estimators = sorted({row["estimator"] for row in rows}, key=lambda name: (not name.startswith("TwoNN"), name))
     chart: AnyChart = panel.facet(alt.Facet("estimator:N", sort=estimators, title=None), columns=2, spacing=28)
     return chart
 
 
 def _log_scale(rows: Rows) -> alt.Scale:
-    values = [row["dimension"] for row in rows if row["dimension"] > 0]
+    values = [row["dimension"] for row in rows]
     return alt.Scale(type="log", nice=False, domain=[min(values) / 1.2, max(values) * 1.2])
 
 
@@ -158,7 +156,7 @@ def structure_map(site: Site, board: Board) -> Figure:
     models = list(dict.fromkeys(row["model"] for row in rows))
     step = -(-len(rows) // (MOST_STRUCTURES * len(models)))
     base = (
-        alt.Chart(data(rows[::step]))
+        alt.Chart(data("drawn"))
         .mark_point(size=14, opacity=0.7)
         .encode(
             alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
@@ -179,4 +177,4 @@ def structure_map(site: Site, board: Board) -> Figure:
         chart.facet(facet, columns=3).resolve_scale(x="independent", y="independent")
         for chart in (by_dataset, by_error)
     ]
-    return figure.drawn(alt.vconcat(*charts).resolve_scale(color="independent"))
+    return figure.drawn(alt.vconcat(*charts).resolve_scale(color="independent"), drawn=rows[::step])

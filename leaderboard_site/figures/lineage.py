@@ -17,6 +17,7 @@ RECONSTRUCTION_LAYERS = {
     "gfre_backbone_last_layer": "backbone → last layer",
 }
 CELL = 22
+HEAT_MAPS = ("heat-map-in", "heat-map-out")  # ids of the figures in and out of distribution
 SHAPES = ("diamond", "square", "circle", "cross")  # of parent, relative, stranger, control
 
 
@@ -61,7 +62,7 @@ def fine_tuning(site: Site, board: Board) -> Figure:
     kinds = [kind for kind in colours if any(row["kind"] == kind for row in rows)]
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     chart = (
-        alt.Chart(data(rows))
+        alt.Chart(data())
         .mark_point(opacity=0.85)
         .encode(
             alt.X("gfre:Q", title="reconstruction error into the child", scale=alt.Scale(zero=True)),
@@ -124,7 +125,7 @@ def reconstruction(site: Site, board: Board) -> Figure:
     if not rows:
         return figure
     chart = (
-        alt.Chart(data(rows))
+        alt.Chart(data())
         .mark_rect()
         .encode(
             alt.X("target:N", sort=order, title="into", axis=alt.Axis(labelAngle=-55, ticks=False, domain=False)),
@@ -148,14 +149,13 @@ def heat_map(site: Site, board: Board, metric: str, dataset: str) -> Figure:
     title = site.pair_title(metric)
     role = board.role(dataset)
     figure = Figure(
-        f"heat-map-{'in' if dataset == board.suite.text('in_distribution') else 'out'}",
+        HEAT_MAPS[dataset != board.suite.text("in_distribution")],
         f"{title} between models, {role or dataset}",
         f"{title} of each pair of models on {dataset}. Models are ordered so that alike ones stand together (average "
         "linkage, optimal leaf order); the tree at the right joins the most alike first.",
         _matrix_rows(matrix) if matrix else [],
         missing=f"needs {metric} of at least two models on {dataset}",
         metrics=(metric,),
-        pages=("map",),
         paper="arXiv:2512.03750",
     )
     if matrix is None:
@@ -163,7 +163,7 @@ def heat_map(site: Site, board: Board, metric: str, dataset: str) -> Figure:
     height = CELL * len(matrix.names)
     shades = list(style.HEAT) if closer else list(reversed(style.HEAT))
     cells = (
-        alt.Chart(data(figure.rows))
+        alt.Chart(data())
         .mark_rect()
         .encode(
             alt.X("b:N", sort=matrix.names, title=None, axis=alt.Axis(labelAngle=-55, ticks=False, domain=False)),
@@ -176,7 +176,7 @@ def heat_map(site: Site, board: Board, metric: str, dataset: str) -> Figure:
     )  # fmt: skip
     branches = [{"x": x, "y": y, "x2": x2, "y2": y2} for x, y, x2, y2 in matrix.branches]
     tree = (
-        alt.Chart(data(branches))
+        alt.Chart(data("branches"))
         .mark_rule(color=style.CONTROL, strokeWidth=1.2)
         .encode(
             alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, 1])),
@@ -186,7 +186,7 @@ def heat_map(site: Site, board: Board, metric: str, dataset: str) -> Figure:
         )
         .properties(width=110, height=height)
     )
-    return figure.drawn(alt.hconcat(cells, tree, spacing=6))
+    return figure.drawn(alt.hconcat(cells, tree, spacing=6), branches=branches)
 
 
 def _matrix_rows(matrix: Matrix) -> Rows:
@@ -223,8 +223,9 @@ def model_tree(site: Site, board: Board, metric: str, dataset: str) -> Figure:
     rows_scale = alt.Scale(domain=[-0.5, len(names) - 0.5], reverse=True)
     deepest = max(x for _, x, _ in layout.leaves) or 1.0
     across = alt.Scale(domain=[0, deepest], nice=False)
+    branches = [{"x": x, "y": y, "x2": x2, "y2": y2} for x, y, x2, y2 in layout.lines]
     lines = (
-        alt.Chart(data([{"x": x, "y": y, "x2": x2, "y2": y2} for x, y, x2, y2 in layout.lines]))
+        alt.Chart(data("branches"))
         .mark_rule(color=style.MUTED, strokeWidth=1.3, strokeCap="round")
         .encode(
             alt.X("x:Q", title="dissimilarity from the root", scale=across, axis=alt.Axis(grid=False)),
@@ -237,9 +238,10 @@ def model_tree(site: Site, board: Board, metric: str, dataset: str) -> Figure:
         {"model": name, "title": entries[name].title, "family": style.family_of(board, entries[name]), "x": x, "y": y}
         for name, x, y in layout.leaves
     ]
-    leaves = alt.Chart(data(named)).encode(alt.X("x:Q", scale=across), alt.Y("y:Q", axis=None, scale=rows_scale))
+    leaves = alt.Chart(data("leaves")).encode(alt.X("x:Q", scale=across), alt.Y("y:Q", axis=None, scale=rows_scale))
     points = leaves.mark_point(size=55, opacity=1).encode(
         color=family_colour(board), tooltip=tooltips(("title:N", "Model"), ("family:N", "Family"))
     )
     labels = leaves.mark_text(align="left", dx=8, baseline="middle").encode(alt.Text("model:N"))
-    return figure.drawn(alt.layer(lines, points, labels).properties(width=520, height=height))
+    chart = alt.layer(lines, points, labels).properties(width=520, height=height)
+    return figure.drawn(chart, branches=branches, leaves=named)

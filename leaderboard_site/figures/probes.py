@@ -75,7 +75,7 @@ def composition_bars(site: Site, board: Board) -> Figure:
     order = list(dict.fromkeys(row["model"] for row in rows))
     targets = list(dict.fromkeys(row["target"] for row in rows))
     chart = (
-        alt.Chart(data(rows))
+        alt.Chart(data())
         .mark_bar(height=ROW_HEIGHT - 5)
         .encode(
             alt.Y("model:N", sort=order, title=None, axis=alt.Axis(ticks=False, domain=False, labelPadding=6)),
@@ -140,9 +140,7 @@ def channel_split(site: Site, board: Board) -> Figure:
         alt.Shape("channels:N", legend=None, scale=alt.Scale(domain=["L=0", "L=1"], range=["circle", "triangle-up"])),
         tooltip=tooltips(("title:N", "Model"), ("target:N", "Target"), ("channels:N", "Channels"), ("r2:Q", "R²")),
     )  # fmt: skip
-    panel = alt.layer(lines, points, data=data(rows)).properties(
-        width=max(150, 600 // len(targets)), height=alt.Step(24)
-    )
+    panel = alt.layer(lines, points, data=data()).properties(width=max(150, 600 // len(targets)), height=alt.Step(24))
     return figure.drawn(panel.facet(column=alt.Column("target:N", sort=targets, title=None), spacing=24))
 
 
@@ -178,7 +176,7 @@ def learning_curves(site: Site, board: Board) -> Figure:
     family, hovered = pick_family(), hover_model()
     sizes = sorted({row["n_train"] for row in rows})
     chart = (
-        alt.Chart(data(rows))
+        alt.Chart(data())
         .mark_line(point=alt.OverlayMarkDef(size=26))
         .encode(
             alt.X("n_train:Q", title="training structures", axis=alt.Axis(values=sizes),
@@ -232,7 +230,7 @@ def cumulant_orders(site: Site, board: Board) -> Figure:
     panels = sorted({row["panel"] for row in rows})
     family, hovered = pick_family(), hover_model()
     chart = (
-        alt.Chart(data(rows))
+        alt.Chart(data())
         .mark_line(point=alt.OverlayMarkDef(size=26))
         .encode(
             alt.X("order:O", title="highest cumulant", axis=alt.Axis(labelAngle=0)),

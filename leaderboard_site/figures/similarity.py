@@ -30,8 +30,9 @@ def imbalance_plane(site: Site, board: Board) -> Figure:
         "imbalance",
         "Information-imbalance plane",
         f"How well neighbours in a model predict neighbours in the reference, {reference} (across), and the other way "
-        "round (up). Near the origin both hold the same information; below the diagonal the model knows more than the "
-        "reference. Out of distribution, models that have learned little of their own crowd towards the origin.",
+        "round (up); 0 is perfectly, 1 not at all. Near the origin both hold the same information; above the "
+        "diagonal the model knows what the reference knows, and more. Models that crowd towards the origin out of "
+        "distribution tell structures apart in the same few ways.",
         rows,
         missing=f"needs the pairs table with {IMBALANCE} to the reference",
         metrics=("information_imbalance_to_reference", "information_imbalance_from_reference"),
@@ -74,8 +75,10 @@ def imbalance_plane(site: Site, board: Board) -> Figure:
     # One data set of both panels: the diagonal's two points carry the panel's name as well.
     roles = list(dict.fromkeys(row["role"] for row in rows))
     ends = [{"role": role, "x": end, "y": end} for role in roles for end in (0, top)]
-    panel = alt.layer(diagonal, points, data=data([*rows, *ends])).properties(width=330, height=330)
-    return figure.drawn(panel.facet(column=alt.Column("role:N", sort=roles, title=None), spacing=28))
+    panel = alt.layer(diagonal, points, data=data("drawn")).properties(width=330, height=330)
+    return figure.drawn(
+        panel.facet(column=alt.Column("role:N", sort=roles, title=None), spacing=28), drawn=[*rows, *ends]
+    )
 
 
 def energy_plane(site: Site, board: Board) -> Figure:
@@ -106,7 +109,7 @@ def energy_plane(site: Site, board: Board) -> Figure:
     if not rows:
         return figure
     family = pick_family()
-    base = alt.Chart(data(rows)).encode(
+    base = alt.Chart(data()).encode(
         alt.X("energy_mae:Q", title="energy error, composition-corrected (eV/atom)", scale=_log_around(rows)),
         opacity=alt.condition(family, alt.value(0.9), alt.value(0.12)),
     )
@@ -166,7 +169,7 @@ def neighbour_sweep(site: Site, board: Board) -> Figure:
     if not rows:
         return figure
     family, hovered = pick_family(), hover_model()
-    base = alt.Chart(data(rows)).encode(alt.X("k:Q", title="neighbours k", scale=alt.Scale(type="log", nice=False)))
+    base = alt.Chart(data()).encode(alt.X("k:Q", title="neighbours k", scale=alt.Scale(type="log", nice=False)))
     lines = base.mark_line(point=alt.OverlayMarkDef(size=28)).encode(
         alt.Y("cknna:Q", title="CKNNA to the reference"),
         alt.Detail("model:N"),

@@ -20,7 +20,8 @@ IN, OUT = "#176f78", "#d2691f"
 
 CONFIG: dict[str, Any] = {
     "background": None,
-    "font": "system-ui, -apple-system, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif",
+    "font": "Arial, Liberation Sans, Helvetica, sans-serif",  # of one width on every system, so that nothing is cut off
+    "padding": 8,
     "aria": False,
     "view": {"stroke": None},
     "axis": {

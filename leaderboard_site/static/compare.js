@@ -123,21 +123,21 @@
     return table("Facts side by side", ["Fact", ...indices.map(modelLink)], rows);
   }
 
+  // A row a pair, a column a metric and data set; a directed metric has both ways in its cell.
   function alike(indices) {
-    const rows = [];
-    for (const pair of data.pairs) {
-      indices.forEach((a, i) => {
-        indices.slice(i + 1).forEach((b) => {
-          const [forth, back] = [pair.values[a][b], pair.values[b][a]];
-          if (forth === null) return;
-          const text = forth === back ? number(forth) : `→ ${number(forth)}, ← ${number(back)}`;
-          const names = `${data.models[a].title} – ${data.models[b].title}`;
-          rows.push(element("tr", {}, element("th", { scope: "row" }, names), element("td", {}, pair.title),
-            element("td", {}, pair.dataset), element("td", { className: "number" }, text)));
-        });
+    const pairs = indices.flatMap((a, i) => indices.slice(i + 1).map((b) => [a, b]));
+    const columns = data.pairs.filter(({ values }) => pairs.some(([a, b]) => values[a][b] !== null));
+    if (!columns.length) return null;
+    const rows = pairs.map(([a, b]) => {
+      const cells = columns.map(({ values }) => {
+        const [forth, back] = [values[a][b], values[b][a]];
+        return element("td", {}, forth === back ? number(forth) : `→ ${number(forth)}, ← ${number(back)}`);
       });
-    }
-    return rows.length ? table("How alike they are", ["Pair", "Metric", "Data set", "Value"], rows) : null;
+      const names = `${data.models[a].title} – ${data.models[b].title}`;
+      return element("tr", {}, element("th", { scope: "row" }, names), ...cells);
+    });
+    const heads = columns.map(({ title, dataset }) => element("span", {}, title, element("small", {}, dataset)));
+    return table("How alike they are", ["Pair", ...heads], rows);
   }
 
   function apart(found) {

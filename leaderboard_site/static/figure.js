@@ -7,11 +7,11 @@
     if (!spec || !window.vegaEmbed) continue;
     const live = document.createElement("div");
     live.className = "live";
-    const drawing = figure.querySelector(".drawing");
+    const canvas = figure.querySelector(".canvas");
     window
       .vegaEmbed(live, JSON.parse(spec.textContent), { ast: true, renderer: "svg", actions: false, defaultStyle: false })
       .then(() => {
-        drawing.replaceChildren(live);
+        canvas.replaceChildren(live);
         figure.dataset.live = "true";
         for (const hint of document.querySelectorAll(".scripted")) hint.hidden = false;
       })

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,43 +23,6 @@ PAGES = (
     "models/hostile.html",
     "models/cobalt-s.html",
 )
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[playwright_api.Browser]:
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    program = next((path for path in found if path), None)
-    if program is None:
-        message = "no chromium, chromium-browser or google-chrome on the path"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: playwright_api.Browser) -> Iterator[playwright_api.Page]:
-    """A page that fails the test on any console message, script error, dialog or request outside the site."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on(
-        "requestfailed",  # an icon whose page was left before it came is no problem
-        lambda request: None if "ABORTED" in str(request.failure) else problems.append(f"failed: {request.url}"),
-    )
-    page.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith(("file://", "blob:")) else problems.append(f"outside: {request.url}")
-        ),
-    )
-    yield page
-    context.close()
-    assert problems == []
 
 
 def shown_models(page: playwright_api.Page, body: str = "models") -> list[str]:

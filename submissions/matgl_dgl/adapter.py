@@ -22,7 +22,8 @@ which nothing here imports; the header overrides both. DGL 1.1 is the last witho
 for one version of torch. The build that PyPI has computes on the CPU, and so does this adapter.
 
 Structures go through the network one at a time: in a batch of several their features depend on each other, by up to
-3e-4 of the spread, in double precision too, and each other's energies by 2e-5 eV an atom. Alone they are those of the package's calculator.
+3e-4 of the spread, in double precision too, and their energies by 2e-5 eV an atom. Alone they are those of the
+package's calculator.
 
 `backbone` are the features of atoms after the last convolution, `last_layer` what the last linear map of the
 readout's value branch consumes (its sigmoid gate has a branch of its own).

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from benchmark.embedding.extraction import features_folder, find_features
 from benchmark.files import write_text
-from benchmark.pipeline import Embedded
+from benchmark.recording import Embedded
 from benchmark.results.records import ConformanceCheck
 from benchmark.schema import Identifier, InvalidFileError, Sha256, Strict, describe_validation_error
 from benchmark.suite import Suite

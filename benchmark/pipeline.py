@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,8 @@ from benchmark.evaluation import Evaluation, PairTask, PassTask, Scored, ScoreTa
 from benchmark.execution import Progress, available_cores, in_processes, in_threads
 from benchmark.export import export_results, write_settings
 from benchmark.files import content_key, write_json
-from benchmark.results.records import ConformanceCheck, PairValue, Record, Status, read_record, write_record
+from benchmark.recording import Embedded, describe_failure, failed_record, reproduce, scored_record
+from benchmark.results.records import ConformanceCheck, PairValue, Record, read_record, write_record
 from benchmark.schema import InvalidFileError
 from benchmark.submission import BrokenSubmission, Entry
 from benchmark.suite import Suite
@@ -67,11 +67,6 @@ class Settings:
         return self.results / suite.key / "pairs.json"
 
 
-# Scores use the structures that all models can embed: one that leaves out more is not scored on the data set,
-# rather than taking the structures from all others.
-LEFT_OUT_LIMIT = 0.1
-
-
 @dataclass(frozen=True)
 class EmbeddingTask:
     """Embed one data set with one model, or (dataset None) run the model's conformance checks."""
@@ -81,26 +76,6 @@ class EmbeddingTask:
 
     def __str__(self) -> str:
         return f"{self.model} · {self.dataset or 'conformance'}"
-
-
-@dataclass
-class Embedded:
-    """What embedding left behind: sidecars and checks of what worked, one reason for what did not."""
-
-    sidecars: dict[tuple[str, str], Sidecar] = field(default_factory=dict)
-    checks: dict[str, list[ConformanceCheck]] = field(default_factory=dict)
-    missing: dict[tuple[str, str], str] = field(default_factory=dict)  # (model, data set) -> why it has no features
-    failures: dict[str, str] = field(default_factory=dict)  # model without any features -> why
-    not_at_hand: dict[str, str] = field(default_factory=dict)  # those of them whose weights nobody could fetch here
-
-    def add(self, place: tuple[str, str], sidecar: Sidecar) -> None:
-        """Take the features of a model on a data set, unless they are of too few of its structures."""
-        left_out = len(sidecar.left_out)
-        if left_out <= LEFT_OUT_LIMIT * (left_out + sidecar.structures):
-            self.sidecars[place] = sidecar
-            return
-        accepted = f"at most {LEFT_OUT_LIMIT:.0%} may be"
-        self.missing[place] = f"{describe_left_out(sidecar.left_out, sidecar.structures)}, {accepted}"
 
 
 def select_models(suite: Suite, entries: Mapping[str, Entry], wanted: Sequence[str] | None) -> list[str]:
@@ -195,29 +170,8 @@ def find_embedded(suite: Suite, entries: Mapping[str, Entry], settings: Settings
     return done
 
 
-def describe_left_out(left_out: Mapping[str, str], kept: int) -> str:
-    """One line: how many structures a model cannot embed, the commonest reason, the first of them."""
-    reason, count = Counter(left_out.values()).most_common(1)[0]
-    share = "" if count == len(left_out) else f" for {count} of them"
-    names = sorted(left_out)
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} of {len(names) + kept} structures left out, {reason}{share} ({', '.join(names[:3])}{more})"
-
-
 def _check(entries: Mapping[str, Entry], settings: EmbeddingSettings, task: EmbeddingTask) -> list[ConformanceCheck]:
     return run_conformance(entries[task.model], settings)
-
-
-def describe_failure(error: Exception | None) -> str:
-    """One line for a record's reason."""
-    text = " ".join(str(error).split())
-    if isinstance(error, EmbeddingError):
-        # Records are published: the file is named from submissions/ on, wherever this machine keeps it.
-        place = "/".join(Path(error.place).parts[-3:])
-        return f"{place}: {error.check}: {' '.join(error.message.split())}"
-    if isinstance(error, InvalidFileError):
-        return text
-    return f"{type(error).__name__}: {text}"
 
 
 def score_models(
@@ -239,7 +193,7 @@ def score_models(
     tasks: list[ScoreTask | PairTask] = []
     for model in models:
         if model in embedded.failures:
-            records[model] = _failed(suite, entries[model], embedded, embedded.failures[model])
+            records[model] = failed_record(suite, entries[model], embedded, embedded.failures[model])
             write_record(settings.record_path(suite, model), records[model])
             continue
         found = _existing(settings.record_path(suite, model))
@@ -266,9 +220,9 @@ def score_models(
             progress.finish(str(task), "compared" if outcome.error is None else describe_failure(outcome.error))
             continue
         if isinstance(outcome.value, Scored):
-            record = _scored(evaluation, entries[task.model], embedded, outcome.value)
+            record = scored_record(evaluation, entries[task.model], embedded, outcome.value)
         else:
-            record = _failed(suite, entries[task.model], embedded, f"scoring: {describe_failure(outcome.error)}")
+            record = failed_record(suite, entries[task.model], embedded, f"scoring: {describe_failure(outcome.error)}")
         records[task.model] = record
         write_record(settings.record_path(suite, task.model), record)
         progress.finish(str(task), record.reason or "scored")
@@ -353,7 +307,7 @@ def record_broken(suite: Suite, broken: Sequence[BrokenSubmission], settings: Se
                 control=None,
                 status="failed",
                 reason=submission.message,
-                reproduce=_command(suite, model),
+                reproduce=reproduce(suite, model),
             )
             write_record(settings.record_path(suite, model), record)
             records.append(record)
@@ -386,61 +340,3 @@ def _existing(path: Path) -> Record | None:
         return read_record(path)
     except InvalidFileError:
         return None
-
-
-def _scored(evaluation: Evaluation, entry: Entry, embedded: Embedded, scored: Scored) -> Record:
-    model, suite = entry.model, evaluation.suite
-    sidecars = {
-        name: embedded.sidecars[model.id, name] for name in suite.datasets() if (model.id, name) in embedded.sidecars
-    }
-    absent = [name for name in suite.datasets() if name not in sidecars]
-    left_out = {name: sidecar.left_out for name, sidecar in sidecars.items() if sidecar.left_out}
-    reasons = [f"{name}: {embedded.missing.get((model.id, name), 'no features')}" for name in absent]
-    reasons += [f"{name}: {describe_left_out(which, sidecars[name].structures)}" for name, which in left_out.items()]
-    unshared = {name: len(evaluation.left_out(name)) for name in sidecars}
-    quality = [
-        f"{name}: scored without {count} structures that not every model can embed"
-        for name, count in unshared.items()
-        if count
-    ]
-    status: Status = "partial" if reasons else "ok"
-    return Record(
-        key=evaluation.record_key(model.id),
-        suite=suite.id,
-        suite_version=suite.version,
-        model=model.id,
-        family=entry.family.submission.family,
-        control=model.control,
-        status=status,
-        reason="; ".join(reasons) or None,
-        scores=scored.scores,
-        layers=scored.layers,
-        pooling=scored.pooling,
-        learning_curves=scored.learning_curves,
-        conformance=embedded.checks.get(model.id, []),
-        left_out=left_out,
-        features={name: sidecar.key for name, sidecar in sidecars.items()},
-        provenance={name: sidecar.provenance for name, sidecar in sidecars.items()},
-        quality=[*scored.quality, *quality],
-        reproduce=_command(suite, model.id),
-    )
-
-
-def _failed(suite: Suite, entry: Entry, embedded: Embedded, reason: str) -> Record:
-    model = entry.model
-    return Record(
-        key=content_key([suite.key, model.id, reason]),
-        suite=suite.id,
-        suite_version=suite.version,
-        model=model.id,
-        family=entry.family.submission.family,
-        control=model.control,
-        status="failed",
-        reason=reason,
-        conformance=embedded.checks.get(model.id, []),
-        reproduce=_command(suite, model.id),
-    )
-
-
-def _command(suite: Suite, model: str) -> str:
-    return f"latent-matter run --suite {suite.id} --models {model}"

@@ -140,6 +140,7 @@ def main(job_path: Path) -> None:
     job = json.loads(job_path.read_text())
     output = Path(job["output"])
     output.mkdir(parents=True, exist_ok=True)
+    worker._end_with_parent(job["parent"])
     np.random.seed(0)  # noqa: NPY002 - packages still draw from the global generator
     forward = Forward()
     forward.watch_jax()

@@ -90,9 +90,7 @@ def _table(rows: Sequence[Measured], adapters: Mapping[str, str], plan: Plan) ->
         notes += ["earlier adapter"] if adapters.get(each.family, each.adapter) != each.adapter else []
         notes += [f"{name} {version}" for name, version in each.packages.items()]
         cells.append([each.family, each.model, each.weights, *numbers, ", ".join(notes)])
-    note = (
-        "A loop marked * is over `embed` itself, one structure at a time: the adapter has no calculator of the package."
-    )
+    note = "A loop marked * is through the worker, one structure a batch: the adapter has no calculator of the package."
     return f"## Structures a second\n\n{markdown_table(head, cells)}\n\n{note}"
 
 
@@ -141,7 +139,8 @@ an embed step of the worker: making the structures, the adapter, checking the fe
 
 The loop goes through the adapter's `reference_energies`, which calls the package's calculator structure by structure;
 whether that computes forces too is the package's business. It covers as many structures, evenly spread over the set,
-as fit into {plan.loop_limit:.0f} s, and is repeated where that is quick. Where fewer structures are named, the model
+as fit into {plan.loop_limit:.0f} s, and is repeated where that is quick; a calculator that compiles anew for every
+shape of its input pays for that in the loop, as it does for its users. Where fewer structures are named, the model
 does not know an element of the others.
 
 The share is measured in a pass of its own: time inside the outermost call of an `nn.Module` (hooks on all modules, and

@@ -147,6 +147,7 @@ def _run(
         **prepared.job(folder, []),
         "output": str(output.absolute()),
         "threads": settings.threads,
+        "parent": os.getpid(),
         "sets": {name: _set(prepared, name, dataset, folder, plan) for name, dataset in SETS.items()},
         "repeats": plan.repeats,
         "loop_limit": plan.loop_limit,

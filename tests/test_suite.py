@@ -16,7 +16,8 @@ SUBMISSIONS = Path(__file__).resolve().parents[1] / "submissions"
 def test_a_shipped_suite_names_models_data_sets_and_labels_that_exist(suite: Suite) -> None:
     entries, broken = load_submissions(SUBMISSIONS)
     assert not broken
-    assert set(suite.frozen_models()) <= set(entries)
+    assert {*suite.frozen_models(), *(suite.models or [])} <= set(entries)
+    assert suite.models is None or set(suite.frozen_models()) <= set(suite.models)
     labels = {name: set(spec.labels) for name, spec in known_specs().items()}
     labels |= {name: set(dataset.card.labels) for name, dataset in known_datasets().items()}
     for name in suite.datasets():

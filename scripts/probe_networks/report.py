@@ -114,21 +114,23 @@ def table(records: Records, plan: Plan, probed: str) -> str:
 
 
 def findings(records: Records, plan: Plan) -> list[str]:
-    """One sentence an architecture and label: the network trained on it against the other and the untrained one."""
+    """One sentence an architecture, label and layer: the network trained on it against the other and the untrained."""
     lines = []
     for architecture in plan.architectures:
         for own, other, probed in (("gap", "energy", "gap"), ("energy", "gap", "energy_per_atom")):
-            aligned, misaligned, untrained = (
-                scores(records, architecture, trained, "backbone", probed) for trained in (own, other, "nothing")
-            )
-            ahead = sum(a > b for a, b in zip(aligned, misaligned, strict=True))
-            above = sum(b > c for b, c in zip(misaligned, untrained, strict=True))
-            difference = statistics.fmean(aligned) - statistics.fmean(misaligned)
-            lines.append(
-                f"- {NAMES[architecture]}, {LABELS[probed]} from `backbone`: trained on it {difference:+.2f} against "
-                f"trained on the {other}, ahead in {ahead} of {len(aligned)} seeds; trained on the {other} it is above "
-                f"the untrained network in {above} of {len(aligned)}.\n"
-            )
+            for layer in LAYERS:
+                aligned, misaligned, untrained = (
+                    scores(records, architecture, trained, layer, probed) for trained in (own, other, "nothing")
+                )
+                ahead = sum(a > b for a, b in zip(aligned, misaligned, strict=True))
+                above = sum(b > c for b, c in zip(misaligned, untrained, strict=True))
+                difference = statistics.fmean(aligned) - statistics.fmean(misaligned)
+                what, seeds = f"{NAMES[architecture]}, {LABELS[probed]} from `{layer}`", len(aligned)
+                lines += [
+                    f"- {what}: trained on it {difference:+.2f} against\n",
+                    f"  trained on the {other}, ahead in {ahead} of {seeds} seeds; trained on the {other} it is\n",
+                    f"  above the untrained network in {above} of {seeds}.\n",
+                ]
     return lines
 
 

@@ -105,6 +105,8 @@ def run_with(entry: Entry, seen: Observation | None) -> str:
     checkpoint = entry.model.checkpoint
     if seen is None:
         return NEVER
+    if entry.model.control == "random":
+        return UNTRAINED  # whatever it loads: some take the shape of the network from a checkpoint
     if seen.weights_sha256 is None:
         return UNTRAINED if entry.model.parameters else NO_WEIGHTS
     if isinstance(checkpoint, NoCheckpoint):

@@ -106,6 +106,7 @@ def test_the_weights_that_ran_are_named_as_they_are(toy: Entry) -> None:
     untrained = variant(toy, checkpoint=NoCheckpoint(kind="none"))
     assert run_with(untrained, seen_of(toy, None)) == "untrained weights"
     assert run_with(variant(untrained, parameters=0), seen_of(toy, None)) == "no weights"
+    assert run_with(variant(toy, control="random"), seen_of(toy, SHA)) == "untrained weights"
     assert run_with(toy, None) == "never run"
 
 

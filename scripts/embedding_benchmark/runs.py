@@ -105,7 +105,7 @@ def measure_model(
     measured = Measured(
         family=entry.family.folder.name,
         model=entry.model.id,
-        weights="untrained" if prepared.weights.sha256 is None else "trained",
+        weights="untrained" if prepared.weights.sha256 is None or entry.model.control == "random" else "trained",
         adapter=entry.family.tree_hash(),
         key=key,
         machine=hardware(device),

@@ -9,6 +9,7 @@ progress, takes more than it may, and when this process is interrupted.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -76,6 +77,9 @@ def run_worker(
     or takes more than `limits`; NoSandboxError where `sandbox` is required and none works. When it returns
     or raises, nothing that the worker started runs any more.
     """
+    # One path, however the cache is reached: compiled modules lie under the paths of their sources.
+    python = environment.python.parent.resolve() / environment.python.name
+    environment = dataclasses.replace(environment, python=python, site_packages=environment.site_packages.resolve())
     cuda = job["device"] == "cuda"
     chosen = choose_sandbox(sandbox, cuda)
     output, scratch = folder.absolute() / "output", folder.absolute() / "scratch"

@@ -45,9 +45,12 @@ def fresh_board(finished_board: Path, tmp_path: Path) -> Callable[..., Path]:
         ignored = () if finished else ("results", "features", "conformance", "products", "work", "site")
         shutil.copytree(finished_board, folder, symlinks=True, ignore=lambda _, names: set(names) & set(ignored))
         if not finished:
-            # The environments are expensive and name their own path: share them.
-            shutil.rmtree(folder / ".latent-matter" / "environments")
-            (folder / ".latent-matter" / "environments").symlink_to(finished_board / ".latent-matter" / "environments")
+            # The environments and their compiled modules are expensive and name their own paths: share them.
+            for name in ("environments", "compiled"):
+                made = finished_board / ".latent-matter" / name
+                if made.is_dir():
+                    shutil.rmtree(folder / ".latent-matter" / name)
+                    (folder / ".latent-matter" / name).symlink_to(made)
         return folder
 
     return copy

@@ -52,9 +52,14 @@ def test_what_is_on_the_hub_comes_back(board: Board, hub: HubServer, tmp_path: P
     assert len(pd.read_parquet(tmp_path / "mine" / "tables" / "leaderboard.parquet")) == 3
 
 
-def test_the_published_tables_load_as_a_data_set_from_the_hub(board: Board, hub: HubServer, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("hub")
+def test_the_published_tables_load_as_a_data_set_from_the_hub(board: Board, tmp_path: Path) -> None:
     send(board, board.results())
-    code = f"from datasets import load_dataset; print(sorted(load_dataset('{NAME}', 'leaderboard', split='train')['model']))"
+    code = f"""
+from datasets import load_dataset
+
+print(sorted(load_dataset("{NAME}", "leaderboard", split="train")["model"]))
+"""
     # In a process of its own: the library reads the hub's address when it is imported.
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,8 @@ STATIC = Path(__file__).parent / "static"
 
 # Scripts are plain files, joined in this order: from file:// a browser loads no module from another file.
 TABLE_SCRIPTS = ("view", "sort", "filter", "weights", "selection", "columns", "csv", "state", "start")
+
+_MAYBE_FORMULA = re.compile(rb'(?:^|[,"\n\r])(?:[=+@\t\r]|-(?![0-9.]))')  # a cell that may start like one
 
 
 def static_files() -> dict[str, bytes]:
@@ -40,6 +43,8 @@ def safe_table(path: Path) -> bytes:
     """A table as the site offers it: the same bytes, unless a spreadsheet would run a cell as a formula."""
     content = path.read_bytes()
     if path.suffix != ".csv":
+        return content
+    if not _MAYBE_FORMULA.search(content):
         return content
     rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
     safe = [[str(defused(cell)) for cell in row] for row in rows]

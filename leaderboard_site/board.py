@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from leaderboard_site.tables import Row, TableError, Tables
 
+RESERVED = ("data", "figures", "models", "static")  # folders of the site; a suite's folder has its name
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -179,6 +181,8 @@ def read_boards(tables: Tables) -> list[Board]:
     newest: dict[str, Row] = {}
     for suite in tables["suites"]:
         name = suite.identifier("suite")
+        if name in RESERVED:
+            raise suite.error("suite", f"an identifier other than {', '.join(RESERVED)}")
         if name not in newest or (suite.integer("version") or 0) > (newest[name].integer("version") or 0):
             newest[name] = suite
     if not newest:

@@ -151,13 +151,21 @@ def _by_score(by_model: dict[str, list[Row]]) -> dict[tuple[str, str], list[Row]
 
 def _pair_values(tables: Tables, boards: list[Board]) -> dict[str, PairValues]:
     """suite -> metric -> data set -> (a, b) -> value, in the tables' order."""
-    current = {(board.id, board.suite.integer("version")) for board in boards}
+    versions = {board.id: board.suite.integer("version") for board in boards}
     values: dict[str, PairValues] = {board.id: defaultdict(lambda: defaultdict(dict)) for board in boards}
+    checked: set[str] = set()
+    current: dict[tuple[str, str], bool] = {}  # this table is the longest; what repeats is read once
     for row in tables["pairs"]:
+        suite, metric, version = row.text("suite"), row.text("metric"), row.text("suite_version")
+        if (suite, version) not in current:
+            current[suite, version] = suite in versions and versions[suite] == row.integer("suite_version")
+        if not current[suite, version]:
+            continue
+        if metric not in checked:  # it becomes the name of a page
+            checked.add(row.identifier("metric"))
         value = row.number("value")
-        suite = row.text("suite")
-        if value is not None and (suite, row.integer("suite_version")) in current:
-            values[suite][row.identifier("metric")][row.text("dataset")][(row.text("a"), row.text("b"))] = value
+        if value is not None:
+            values[suite][metric][row.text("dataset")][(row.text("a"), row.text("b"))] = value
     return values
 
 

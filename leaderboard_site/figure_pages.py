@@ -13,7 +13,7 @@ from leaderboard_site.figures.catalogue import board_figures
 from leaderboard_site.figures.figure import Drawing, Figure, draw
 from leaderboard_site.figures.style import standalone
 
-MOST_ROWS = 600  # of a figure's data shown in its page; the CSV has all
+MOST_ROWS = 300  # of a figure's data shown in its page; the CSV has all
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from leaderboard_site import charts, overview
+from leaderboard_site import charts, overview, text
 from leaderboard_site.board import HEADLINES, Board, Cell, Entry, Headline
 from leaderboard_site.changes import withdrawn
 from leaderboard_site.context import Site
@@ -17,12 +17,24 @@ LAYER_FACTS = ("suite", "suite_version", "model", "dataset", "layer", "level", "
 
 
 @dataclass(frozen=True)
+class Line:
+    """One row of the table of all scores, as it is written."""
+
+    score: str
+    place: tuple[str, ...]  # data set, target, versus, layer
+    value: str
+    numbers: tuple[str, ...]  # interval, null mean, null 95 %, p, n, d, k
+    reason: str
+    beaten_by: str
+
+
+@dataclass(frozen=True)
 class Standing:
     """One model in one suite, for its own page."""
 
     board: Board
     entry: Entry
-    scores: list[Row]
+    lines: list[Line]
     layers: list[Row]
     measures: list[str]
     both_sides: list[tuple[Row, Row]]
@@ -89,7 +101,7 @@ def _standing(site: Site, board: Board, entry: Entry) -> Standing:
     return Standing(
         board=board,
         entry=entry,
-        scores=scores,
+        lines=[_line(row) for row in scores],
         layers=layers,
         measures=measures,
         both_sides=_both_sides(board, scores),
@@ -98,6 +110,24 @@ def _standing(site: Site, board: Board, entry: Entry) -> Standing:
         scales=overview.scales(board),
         quality=[row.text("line") for row in site.rows("quality", board, entry.model)],
         costs=site.rows("costs", board, entry.model),
+    )
+
+
+def _line(row: Row) -> Line:
+    null, quantile, p = row.number("null_mean"), row.number("null_quantile95"), row.number("p_value")
+    return Line(
+        row.text("score"),
+        tuple(row.text(column) for column in ("dataset", "target", "versus", "layer")),
+        text.number(row.number("value")),
+        (
+            text.interval(row.number("low"), row.number("high")),
+            "" if null is None else text.number(null),
+            "" if quantile is None else text.number(quantile),
+            "" if p is None else text.p_value(p),
+            *(text.whole(row.integer(column)) for column in ("n", "d", "k")),
+        ),
+        row.text("reason"),
+        ", ".join(row.items("beaten_by")),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from leaderboard_site import changes, compare, overview
+from leaderboard_site import changes, compare, overview, text
 from leaderboard_site.board import HEADLINES, Board, Headline
 from leaderboard_site.clustering import clustered_matrix
 from leaderboard_site.context import BACKBONE, Site, read_site
@@ -102,12 +102,12 @@ def _score_page(site: Site, board: Board, headline: Headline, drawn: list[Plate]
 
 @dataclass(frozen=True)
 class Companion:
-    """A score shown beside a headline score: one column, model -> row of the scores table."""
+    """A score shown beside a headline score: one column, model -> value and what hovers over it."""
 
     metric: Row
     dataset: str
     target: str
-    rows: dict[str, Row]
+    cells: dict[str, tuple[str, str]]
 
 
 def _companions(site: Site, board: Board, headline: Headline) -> list[Companion]:
@@ -118,16 +118,29 @@ def _companions(site: Site, board: Board, headline: Headline) -> list[Companion]
     groups = {own.text("group"), *COMPANION_GROUPS.get(headline.id, ())}
     order = {name: index for index, name in enumerate(site.metrics)}
     shown = {name for name, row in site.metrics.items() if row.text("group") in groups and name != headline.id}
-    columns: dict[tuple[int, str, str], Companion] = {}
+    columns: dict[tuple[int, str, str], dict[str, Row]] = {}
     for row in (row for entry in board.entries for row in site.rows("scores", board, entry.model)):
         name = row.text("score")
         if name in shown and row.text("layer") in ("", BACKBONE) and row.text("value"):
             key = (order[name], row.text("dataset"), row.text("target"))
-            column = columns.setdefault(key, Companion(site.metrics[name], key[1], key[2], {}))
+            column = columns.setdefault(key, {})
             # A sweep over k repeats a score; the suite's own k is the one that is published.
-            if row.text("model") not in column.rows or row.integer("k") == board.suite.integer("k"):
-                column.rows[row.text("model")] = row
-    return [columns[key] for key in sorted(columns)]
+            if row.text("model") not in column or row.integer("k") == board.suite.integer("k"):
+                column[row.text("model")] = row
+    names = list(site.metrics)
+    return [
+        Companion(
+            site.metrics[names[place]], dataset, target, {model: _companion_cell(row) for model, row in rows.items()}
+        )
+        for (place, dataset, target), rows in sorted(columns.items())
+    ]
+
+
+def _companion_cell(row: Row) -> tuple[str, str]:
+    interval = text.interval(row.number("low"), row.number("high"))
+    quantile = row.number("null_quantile95")
+    notes = [f"interval {interval}" if interval else "", f"null 95 % {text.number(quantile)}" if quantile else ""]
+    return text.number(row.number("value")), "; ".join(note for note in notes if note)
 
 
 def map_page(metric: str) -> str:

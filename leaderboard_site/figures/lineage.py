@@ -16,9 +16,13 @@ RECONSTRUCTION_LAYERS = {
     "gfre_last_layer": "last layer",
     "gfre_backbone_last_layer": "backbone → last layer",
 }
-CELL = 22
 HEAT_MAPS = ("heat-map-in", "heat-map-out")  # ids of the figures in and out of distribution
 SHAPES = ("diamond", "square", "circle", "cross")  # of parent, relative, stranger, control
+
+
+def _cell(models: int) -> int:
+    """Pixels of a matrix's cell: as large as fits a page, no smaller than its label."""
+    return max(13, min(22, 900 // models))
 
 
 def fine_tuning(site: Site, board: Board) -> Figure:
@@ -134,7 +138,7 @@ def reconstruction(site: Site, board: Board) -> Figure:
                       scale=alt.Scale(type="quantize", range=list(reversed(style.HEAT)), domain=[0, 1])),
             tooltip=tooltips(("source:N", "From"), ("target:N", "Into"), ("layer:N", "Layer"), ("gfre:Q", "Error")),
         )
-        .properties(width=alt.Step(CELL), height=alt.Step(CELL))
+        .properties(width=alt.Step(_cell(len(order))), height=alt.Step(_cell(len(order))))
     )  # fmt: skip
     if len({row["layer"] for row in rows}) == 1:
         return figure.drawn(chart)
@@ -160,7 +164,7 @@ def heat_map(site: Site, board: Board, metric: str, dataset: str) -> Figure:
     )
     if matrix is None:
         return figure
-    height = CELL * len(matrix.names)
+    height = _cell(len(matrix.names)) * len(matrix.names)
     shades = list(style.HEAT) if closer else list(reversed(style.HEAT))
     cells = (
         alt.Chart(data())

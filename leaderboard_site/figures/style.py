@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
     "header": {"labelColor": INK, "labelFontSize": 12, "labelFontWeight": 600, "titleColor": MUTED, "labelLimit": 400},
     "legend": {
         "labelColor": MUTED, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 500,
-        "symbolStrokeWidth": 1.5, "labelLimit": 220, "rowPadding": 4,
+        "symbolStrokeWidth": 1.5, "gradientStrokeColor": AXIS, "labelLimit": 220, "rowPadding": 4,
     },
     "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start", "subtitleColor": MUTED},
     "line": {"strokeWidth": 1.8},

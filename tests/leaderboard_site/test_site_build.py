@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 import subprocess
 import sys
@@ -11,8 +13,10 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
+from leaderboard_site.board import HEADLINES
 from leaderboard_site.build import build_site
 from leaderboard_site.tables import ESSENTIAL, REQUIRED_COLUMNS, TableError, read_table
+from leaderboard_site.text import number
 from tests.leaderboard_site.synthetic_board import FAILED, MODELS, edit_cell, write_results
 
 
@@ -206,6 +210,7 @@ def test_without_any_other_table_the_site_builds_and_says_what_is_missing(result
         ("leaderboard", "rank_low", "1.5", "a whole number"),
         ("leaderboard", "model", "../../etc/passwd", "an identifier"),
         ("models", "model", "a/b", "an identifier"),
+        ("suites", "suite", "figures", "an identifier other than"),
         ("pairs", "metric", "../x", "an identifier"),
         ("metrics", "headline", "perhaps", "true or false"),
     ],
@@ -213,8 +218,11 @@ def test_without_any_other_table_the_site_builds_and_says_what_is_missing(result
 def test_a_broken_cell_is_named(
     results: Path, tmp_path: Path, table: str, column: str, value: str, accepted: str
 ) -> None:
-    edit_cell(results, table, 1, column, value)
-    with pytest.raises(TableError, match=rf"{table}\.csv: line 3, column {column}: found .*accepted is {accepted}"):
+    row = 0 if table == "suites" else 1
+    edit_cell(results, table, row, column, value)
+    with pytest.raises(
+        TableError, match=rf"{table}\.csv: line {row + 2}, column {column}: found .*accepted is {accepted}"
+    ):
         build_site(results, tmp_path / "out")
 
 
@@ -266,6 +274,30 @@ def test_a_second_suite_has_its_own_folder(results: Path, tmp_path: Path) -> Non
     site = build_site(results, tmp_path / "out").parent
     assert (site / "full" / "index.html").is_file()
     test_every_relative_link_leads_to_a_file_and_a_place_on_it(site)
+
+
+def test_a_score_is_the_same_number_on_every_page(site: Path) -> None:
+    with (site / "data" / "leaderboard.csv").open(encoding="utf-8", newline="") as stream:
+        board = {row["model"]: row for row in csv.DictReader(stream) if row["status"] == "ok"}
+    compared = json.loads(re.search(r'id="comparison-data">(.*?)</script>', (site / "compare.html").read_text())[1])
+    places = {model["id"]: index for index, model in enumerate(compared["models"])}
+    index = (site / "index.html").read_text(encoding="utf-8")
+    for headline in HEADLINES:
+        ranking = (site / f"{headline.page}.html").read_text(encoding="utf-8")
+        cells = next(column["cells"] for column in compared["headlines"] if column["id"] == headline.id)
+        for model, row in board.items():
+            if not row[headline.id]:
+                continue
+            shown = number(float(row[headline.id]))
+            in_table = re.search(
+                rf'data-model="{model}".*?class="score c-{headline.page}".*?<b>(.*?)</b>', index, re.DOTALL
+            )
+            in_ranking = re.search(rf'data-model="{model}".*?data-label="Score".*?>(.*?)</td>', ranking, re.DOTALL)
+            card = (site / "models" / f"{model}.html").read_text(encoding="utf-8")
+            on_card = re.search(rf'{headline.page}.html">{headline.title}<.*?class="big">(\S+)', card, re.DOTALL)
+            assert in_table and in_ranking and on_card
+            assert [in_table[1], in_ranking[1], on_card[1].partition("<")[0]] == [shown] * 3
+            assert number(cells[places[model]]["value"]) == shown
 
 
 def test_an_empty_board_still_builds(results: Path, tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ class Usage:
     sandbox: str = ""
 
 
+def _with_link_targets(checkpoint: Path) -> list[Path]:
+    """`checkpoint` and, where it is a folder, the files that links in it stand for, as in a Hugging Face cache."""
+    links = [path for path in checkpoint.rglob("*") if path.is_symlink()] if checkpoint.is_dir() else []
+    return [checkpoint, *(Path(os.path.normpath(link.parent / link.readlink())) for link in links)]
+
+
 class RunSettings(TypedDict):
     """How workers are run, whatever their job."""
 
@@ -120,7 +126,7 @@ def _reads(
     """What a worker has to read, apart from the system and its Python."""
     paths = [job_path, Path(job["inputs"]), Path(job["adapter"]).parent, runtime, bytecode, environment.site_packages]
     if job["checkpoint"] is not None:
-        paths.append(Path(job["checkpoint"]))
+        paths += _with_link_targets(Path(job["checkpoint"]))
     return [path.absolute() for path in paths]
 
 

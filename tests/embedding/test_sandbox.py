@@ -30,6 +30,7 @@ from benchmark.embedding.sandbox import Limits, NoSandboxError, Plan, backends, 
 from benchmark.embedding.sandbox.backends import Bubblewrap, Container, PlainProcess, find_bubblewrap, find_container
 from benchmark.embedding.sandbox.plan import python_folders
 from benchmark.schema import InvalidFileError
+from benchmark.submission import LocalCheckpoint
 from tests.embedding.families import write_family
 
 BUBBLEWRAP = find_bubblewrap()
@@ -227,6 +228,35 @@ def test_bubblewrap_shows_the_plan_and_hides_the_benchmark_and_what_is_hidden(pl
     assert (plan.output / "here").is_file()
 
 
+LOADING = """
+class Loading(Adapter):
+    def load(self, checkpoint, options, device):
+        self.scale = float((checkpoint / "scale").read_text())
+    def embed(self, inputs):
+        return Features({"backbone": Layer(np.concatenate([scalars(atoms, self.scale) for atoms in inputs]))})
+"""
+
+
+@needs_bubblewrap
+def test_a_checkpoint_that_is_a_folder_of_links_can_be_read(
+    tmp_path: Path,
+    dataset: Dataset,
+    settings: EmbeddingSettings,
+    environment: Environment,
+    programs: Callable[[str, str], Path],
+) -> None:
+    del programs
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "0123").write_text("2.0")
+    folder = tmp_path / "snapshots" / "main"
+    folder.mkdir(parents=True)
+    (folder / "scale").symlink_to("../../blobs/0123")
+    checkpoint = LocalCheckpoint(kind="local", file="scale", note="Made by a test.")
+    entry = write_family(tmp_path / "toy", LOADING, checkpoint=checkpoint)
+    confined = dataclasses.replace(settings, sandbox="required", checkpoints={"toy": folder})
+    assert embed(entry, dataset, confined, environment=environment).structures == len(dataset.structures())
+
+
 @needs_bubblewrap
 def test_a_systemd_scope_is_asked_for_limits_and_gives_the_worker_no_variables(
     plan: Plan, programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
@@ -275,6 +305,7 @@ def test_a_container_engine_runs_a_worker_from_an_empty_image(
     ):
         assert _options(words, pair[0]) == [pair[1]]
     assert "--read-only" in words and "--privileged" not in words
+    assert [limit.partition("=")[0] for limit in _options(words, "--ulimit")] == ["core", "fsize", "cpu"]
     assert not _options(words, "--user")[0].startswith("0:")
     assert _options(words, "--memory") == _options(words, "--memory-swap") == [str(settings.limits.memory)]
     mounts = _options(words, "--mount")

@@ -234,8 +234,9 @@ class Container(Sandbox):
         words += ["--ipc", "private", "--log-driver", "none", "--workdir", "/tmp"]
         words += ["--memory", str(limits.memory), "--memory-swap", str(limits.memory)]
         words += ["--pids-limit", str(limits.tasks), "--shm-size", str(limits.temporary)]
-        words += ["--ulimit", "core=0", "--ulimit", f"fsize={limits.output}"]
-        words += ["--tmpfs", f"/tmp:rw,nosuid,nodev,mode=1777,size={limits.temporary}"]
+        most = self.resource_limits(plan)
+        words += ["--ulimit", "core=0", "--ulimit", f"fsize={most['FSIZE']}", "--ulimit", f"cpu={most['CPU']}"]
+        words += ["--tmpfs", f"/tmp:rw,exec,nosuid,nodev,mode=1777,size={limits.temporary}"]
         words += self._of_the_kind(plan)
         mounts = plan.mounts()
         for mount in mounts:

@@ -138,11 +138,10 @@ def test_a_full_disk_is_refused_clearly(fresh_board: Copy, finished_board: Path,
     folder = fresh_board()
     assert isinstance(BUBBLEWRAP, Bubblewrap)
     (folder / "full").mkdir()
-    environments = str(folder / ".latent-matter" / "environments")
-    compiled = str(folder / ".latent-matter" / "compiled")
     program = [BUBBLEWRAP.program, "--dev-bind", "/", "/", "--size", str(size), "--tmpfs", str(folder / "full")]
-    program += ["--ro-bind", environments, str(folder / "full" / "environments")]
-    program += ["--ro-bind", compiled, str(folder / "full" / "compiled")]
+    for name in ("environments", "compiled"):
+        made = (folder / ".latent-matter" / name).resolve()
+        program += ["--symlink", str(made), str(folder / "full" / name)]
     code, said = start(folder, *program, arguments=("--work", "full")).finish()
     assert_clear_refusal(code, said, "No space left on device")
     assert_next_run_is_undisturbed(folder, finished_board)

@@ -13,6 +13,8 @@ from leaderboard_site.figures.catalogue import NEAREST_METRIC
 from leaderboard_site.tables import Row
 
 NEIGHBOURS = 5  # nearest and farthest models on a model's page
+VECTOR_CHANNELS = ("r2_partial_vectors", "r2_vector")
+CHANNELS = ("r2_partial", "r2_vector_scalars", *VECTOR_CHANNELS)
 LAYER_FACTS = ("suite", "suite_version", "model", "dataset", "layer", "level", "dimension", "irreps", "pooling")
 
 
@@ -37,6 +39,7 @@ class Standing:
     lines: list[Line]
     layers: list[Row]
     measures: list[str]
+    channels: list[Line]
     both_sides: list[tuple[Row, Row]]
     nearest: list[tuple[str, float]]
     farthest: list[tuple[str, float]]
@@ -104,6 +107,7 @@ def _standing(site: Site, board: Board, entry: Entry) -> Standing:
         lines=[_line(row) for row in scores],
         layers=layers,
         measures=measures,
+        channels=_channels(scores),
         both_sides=_both_sides(board, scores),
         nearest=others[:shown],
         farthest=others[::-1][:shown],
@@ -151,6 +155,14 @@ def _both_sides(board: Board, scores: list[Row]) -> list[tuple[Row, Row]]:
             key = (row.text("score"), row.text("target"), row.text("versus"), row.text("layer"))
             places.setdefault(key, {}).setdefault(row.text("dataset"), row)
     return [(rows[inside], rows[outside]) for rows in places.values() if len(rows) == 2]
+
+
+def _channels(scores: list[Row]) -> list[Line]:
+    """What invariant and vector channels know of the same targets; nothing where no vector channels were probed."""
+    known = [row for row in scores if row.text("score") in CHANNELS and row.number("value") is not None]
+    vectors = [row for row in known if row.text("score") in VECTOR_CHANNELS]
+    targets = {row.text("target") for row in vectors}
+    return [_line(row) for row in known if row.text("target") in targets]
 
 
 def _scores_of(site: Site, board: Board, model: str) -> list[Row]:

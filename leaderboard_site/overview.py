@@ -24,7 +24,7 @@ COLUMNS = (
     Column("borda", "Borda", True),
     *(Column(headline.page, headline.title, True) for headline in HEADLINES),
     *(
-        Column(f"{headline.page}-side", f"{headline.title}: {headline.side[1].lower()}", False)
+        Column(f"{headline.page}-side", f"{headline.title}: {headline.side[1]}", False)
         for headline in HEADLINES
         if headline.side
     ),

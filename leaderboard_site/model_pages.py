@@ -55,13 +55,13 @@ def model_pages(site: Site) -> Iterator[tuple[str, str]]:
     """A page for each model of models.csv, and one for each that was withdrawn."""
     gone = withdrawn(site.tables["changelog"])
     for name in site.models:
-        yield _model_page(site, name)
+        yield _model_page(site, name, gone.get(name))
     for name, row in gone.items():
         if name not in site.models:
             yield site.render("withdrawn.html", f"models/{name}.html", board=site.boards[0], name=name, change=row)
 
 
-def _model_page(site: Site, name: str) -> tuple[str, str]:
+def _model_page(site: Site, name: str, change: Row | None) -> tuple[str, str]:
     standings = [
         _standing(site, board, entry) for board in site.boards for entry in board.entries if entry.model == name
     ]
@@ -77,6 +77,7 @@ def _model_page(site: Site, name: str) -> tuple[str, str]:
         conformance=list({row.text("check"): row for row in site.conformance.get(name, [])}.values()),
         children=[other for other, row in site.models.items() if row.text("fine_tuned_from") == name],
         nearest_metric=NEAREST_METRIC,
+        change=change,
         citation=citation(model),
         link=next((item.partition("=")[2] for item in model.items("links")), ""),
     )

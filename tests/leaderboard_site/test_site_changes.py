@@ -28,6 +28,12 @@ def test_a_withdrawn_model_keeps_a_page_that_says_why(results: Path, tmp_path: P
     assert 'href="models/erbium.html"' in (site / "changelog.html").read_text()
 
 
+def test_a_withdrawn_model_that_still_has_rows_says_so(results: Path, tmp_path: Path) -> None:
+    write_changelog(results, model="cobalt-s")
+    site = build_site(results, tmp_path / "out").parent
+    assert "Withdrawn on 2026-05-01" in (site / "models" / "cobalt-s.html").read_text()
+
+
 def test_a_feed_has_for_each_change_an_id_of_its_own_and_a_date() -> None:
     changes = [
         Change("2026-05-01", "score", "score changed: a", "why", ""),

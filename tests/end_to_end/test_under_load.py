@@ -65,12 +65,12 @@ class Run:
 
     def wait_for(self, pattern: str) -> None:
         """Wait until the work folder has a file like `pattern`."""
-        for _ in range(3000):
+        for _ in range(15_000):
             if any((self.folder / ".latent-matter").glob(pattern)):
                 return
             assert self.process.poll() is None, self.finish()
             time.sleep(0.02)
-        raise AssertionError(f"no {pattern} after a minute")
+        raise AssertionError(f"no {pattern} after five minutes")
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -31,6 +31,10 @@ alone = [model.embed([atoms]) for atoms in structures]
 for name, layer in features.layers.items():
     one_by_one = np.concatenate([part.layers[name].values for part in alone])
     differences[name] = abs(layer.values - one_by_one) / layer.values.std()
+order = np.random.default_rng(0).permutation(len(structures[2]))
+for name, layer in model.embed([structures[2][order]]).layers.items():
+    values = alone[2].layers[name].values
+    differences[f"permuted {name}"] = abs(layer.values - values[order]) / features.layers[name].values.std()
 again = type(model)()
 again.load(None, options, "cpu")
 differences["seed"] = abs(again.embed(structures).layers["backbone"].values - features.layers["backbone"].values)
@@ -90,7 +94,8 @@ def test_real_weights_give_the_errors_that_are_known_of_them(family: str, real_w
         pytest.skip(f"no folder {WEIGHTS[family]} lies below $LATENT_MATTER_CHECKPOINTS")
     found = run_inside(family, real_work, SETUP + PHYSICS, str(Path(data) / "mptrj-random-1k.xyz"), *paths)
     for name, errors in found.items():
-        assert errors["calculator"] < 1e-5, (name, errors)  # eV/atom
+        # M3GNet's own calculator mixes up the numbers of bonds in its three-body layer: see the adapter.
+        assert errors["calculator"] < {"matgl": 1e-5, "matgl_dgl": 1e-3}[family], (name, errors)  # eV/atom
         # MatPES has no +U and another zero of energy than the frames of MPtrj: only forces are near.
         assert errors["forces"] < 0.2, (name, errors)  # eV/Angstrom
         if "MatPES" not in name:

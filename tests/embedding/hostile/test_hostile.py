@@ -26,7 +26,7 @@ from benchmark.embedding.extraction import EmbeddingSettings, embed, features_fo
 from benchmark.embedding.features import Sidecar
 from benchmark.embedding.sandbox import Limits
 from benchmark.embedding.sandbox.backends import Bubblewrap, find_bubblewrap
-from benchmark.pipeline import describe_failure
+from benchmark.recording import describe_failure
 from tests.embedding.families import write_family, write_small_dataset
 from tests.embedding.hostile.corpus import CORPUS, Hostile
 

@@ -81,6 +81,7 @@ def test_selected_rows_are_shown_alone_kept_in_the_address_and_taken_to_the_comp
     page.goto(address)
     assert set(shown_models(page)) == {"cobalt-s", "borealis-1"}
     page.locator("a[data-compare]").click()
+    page.wait_for_selector("#comparison h2")  # made by the script of the next page
     heads = page.locator("#comparison table").first.locator("thead th").all_inner_texts()
     assert set(heads[1:]) == {"Cobalt S", "Borealis 1", "SOAP"}
 
@@ -113,6 +114,7 @@ def test_an_explanation_holds_the_formula_and_leads_to_the_methods(page: Any, si
     explanation = page.locator("#about-alignment")
     assert "alignment(A, B) = <A, B> / |A||B|" in explanation.inner_text()
     explanation.get_by_role("link").click()
+    page.wait_for_selector("article.metric")
     assert page.url.endswith("methods.html#alignment")
 
 
@@ -164,5 +166,7 @@ def test_the_dark_scheme_repaints_drawings(page: Any, site: Path) -> None:
 def test_the_gallery_leads_to_each_figure(page: Any, site: Path) -> None:
     page.goto((site / "index.html").as_uri())
     page.get_by_role("link", name="Figures", exact=True).first.click()
+    page.wait_for_selector("ul.gallery")
     page.get_by_role("link", name="Information-imbalance plane").click()
+    page.wait_for_selector("[data-figure]")
     assert page.locator("h1").inner_text() == "Information-imbalance plane"

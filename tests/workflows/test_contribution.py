@@ -28,6 +28,10 @@ def results(jobs: dict[str, Any]) -> dict[str, str]:
     return {name: job.result for name, job in jobs.items()}
 
 
+def printed(jobs: dict[str, Any]) -> str:
+    return "\n".join(job.printed for job in jobs.values())
+
+
 @pytest.mark.slow
 @needs_bubblewrap
 @pytest.mark.usefixtures("newcomer")
@@ -39,14 +43,15 @@ def test_a_new_family_goes_from_a_pull_request_to_the_hub_and_the_site(
     before = commit(repository, "Change something else")
     opened = pull_request(repository, "contribution")
     checked = machines.run("check.yml", opened)
-    assert results(checked) == {"plan": "success", "check": "success", "tests": "skipped", "passed": "skipped"}, checked
+    expected = {"plan": "success", "check": "success", "tests": "skipped", "passed": "skipped"}
+    assert results(checked) == expected, printed(checked)
     assert "newcomer: 1 of 1 models passed" in checked["check"].printed
     assert hub.states[1:] == [] and hub.id_tokens == {}
 
     git(repository, "merge", "-q", "--ff-only", opened["sha"])
     pushed = {"event_name": "push", "sha": opened["sha"], "event": {"before": before}}
     done = machines.run("evaluate.yml", pushed)
-    assert set(results(done).values()) == {"success"}, "\n".join(job.printed for job in done.values())
+    assert set(results(done).values()) == {"success"}, printed(done)
     assert done["plan"].outputs == {"commit": opened["sha"], "models": "newcomer-1"}
     assert "toy@1 newcomer-1: new, ok, audited" in done["score"].summary
 

@@ -18,7 +18,15 @@ from benchmark.embedding.extraction import load_embedded
 from benchmark.embedding.features import FeatureSet, Sidecar, kept_positions
 from benchmark.files import content_key, sha256_of_tree
 from benchmark.products import ProductCache
-from benchmark.results.records import PROTOCOL_VERSION, LayerValue, LearningPoint, PairValue, PooledLayer, Score
+from benchmark.results.records import (
+    PROTOCOL_VERSION,
+    Coordinates,
+    LayerValue,
+    LearningPoint,
+    PairValue,
+    PooledLayer,
+    Score,
+)
 from benchmark.scoring.data import lineage, scoring_data
 from benchmark.scoring.scorer import Scorer
 from benchmark.submission import Entry
@@ -89,6 +97,7 @@ class Scored:
     layers: list[LayerValue]
     pooling: list[PooledLayer]
     learning_curves: list[LearningPoint]
+    coordinates: list[Coordinates]
     quality: list[str]
 
 
@@ -151,6 +160,7 @@ class ScoreTask:
             layers,
             scorer.pooled_layers(self.model),
             scorer.learning_curves(self.model),
+            scorer.coordinates(self.model),
             scorer.quality(self.model),
         )
 

@@ -25,6 +25,7 @@ from benchmark.results import tables
 from benchmark.results.card import dataset_card
 from benchmark.results.changelog import changelog_table, read_changelog
 from benchmark.results.records import PairValue, Record, read_record
+from benchmark.results.writing import write_tables
 from benchmark.schema import InvalidFileError, Strict, describe_validation_error, read_yaml
 from benchmark.scoring import ranks as ranking
 from benchmark.scoring.catalogue import SCORES
@@ -55,7 +56,7 @@ def export_results(results: Path, entries: Mapping[str, Entry]) -> list[Path]:
     frames = make_tables(records, read_pairs(results, keys), entries, known, by_id)
     if changes := read_changelog(results):
         frames["changelog"] = changelog_table(changes)
-    written = tables.write_tables(results / "tables", frames)
+    written = write_tables(results / "tables", frames)
     write_text(results / "README.md", dataset_card(frames))
     return written
 
@@ -89,6 +90,7 @@ def make_tables(
         "layers": tables.layer_table(records),
         "pooling": tables.pooling_table(records),
         "learning_curves": tables.learning_table(records),
+        "coordinates": tables.coordinate_table(records),
         "models": tables.model_table(records, entries),
         "conformance": tables.conformance_table(records),
         "quality": tables.quality_table(records),

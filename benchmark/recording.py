@@ -92,6 +92,7 @@ def scored_record(evaluation: Evaluation, entry: Entry, embedded: Embedded, scor
         layers=scored.layers,
         pooling=scored.pooling,
         learning_curves=scored.learning_curves,
+        coordinates=scored.coordinates,
         conformance=embedded.checks.get(model.id, []),
         left_out=left_out,
         features={name: sidecar.key for name, sidecar in sidecars.items()},

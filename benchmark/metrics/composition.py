@@ -99,6 +99,11 @@ def composition_corrected_mae(reference: ArrayLike, predicted: ArrayLike, C: Arr
     >>> composition_corrected_mae([1.0, 2.0, 4.0], [11.0, 22.0, 34.0], [[1.0], [2.0], [3.0]]) < 2
     True
     """
+    return float(composition_corrected_errors(reference, predicted, C).mean())
+
+
+def composition_corrected_errors(reference: ArrayLike, predicted: ArrayLike, C: ArrayLike) -> FloatArray:
+    """The absolute deviations (n,) whose mean is `composition_corrected_mae`, structure by structure."""
     first, second = (
         finite_matrix(name, np.asarray(value)[:, None] if np.ndim(value) == 1 else value)
         for name, value in (("reference", reference), ("predicted", predicted))
@@ -107,7 +112,8 @@ def composition_corrected_mae(reference: ArrayLike, predicted: ArrayLike, C: Arr
     same_rows(reference=first, predicted=second, C=composition)
     difference = first - second
     fit = composition_projection(composition, difference, method="exact")
-    return float(np.abs(difference - fit.predict(composition)).mean())
+    errors: FloatArray = np.abs(difference - fit.predict(composition))[:, 0]
+    return errors
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ TEXTS = {
     "layers": "stored layers and what was measured on each",
     "pooling": "the suite's layer pooled to means and higher cumulants, and what was measured on each",
     "learning_curves": "what a linear probe reads from 32, 64, ... training structures",
+    "coordinates": "structures on a map of each model's features, with the error of its energies",
     "models": "what each model is, where its weights come from, how its rows are reproduced",
     "conformance": "what each adapter was checked for, measured against which tolerance",
     "quality": "lines worth a reader's eye: dead columns, ties, models at the null",

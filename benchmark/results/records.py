@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from benchmark.embedding.features import Provenance
 from benchmark.files import write_text
@@ -114,6 +114,28 @@ class LearningPoint(Strict):
     draws: int
 
 
+class Coordinates(Strict):
+    """Structures of one data set on a map of a model's features; all lists are parallel.
+
+    Positions have no unit, and those of one model's data sets are on one map. `error`: absolute, in eV/atom, of the
+    model's energies without what is linear in composition; null where it gives none.
+    """
+
+    dataset: str
+    layer: str
+    structures: list[str]
+    x: list[float]
+    y: list[float]
+    error: list[float | None]
+
+    @model_validator(mode="after")
+    def _parallel(self) -> Coordinates:
+        lengths = {name: len(getattr(self, name)) for name in ("structures", "x", "y", "error")}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"structures, x, y and error must be equally long, found {lengths}")
+        return self
+
+
 class Record(Strict):
     """results/<suite>@<version>/records/<model>.json."""
 
@@ -131,6 +153,7 @@ class Record(Strict):
     layers: list[LayerValue] = []
     pooling: list[PooledLayer] = []
     learning_curves: list[LearningPoint] = []
+    coordinates: list[Coordinates] = []
     conformance: list[ConformanceCheck] = []
     left_out: dict[str, dict[str, str]] = {}  # data set -> structure -> why the model cannot embed it
     features: dict[str, str] = {}  # data set -> key of the features that were scored

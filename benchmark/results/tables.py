@@ -8,13 +8,11 @@ equal runs may disagree on, which is why nothing else holds such numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from benchmark.datasets.store import DatasetCard
-from benchmark.files import atomic_path
 from benchmark.results.records import PairValue, Record
 from benchmark.submission import Checkpoint, Entry
 from benchmark.suite import Suite
@@ -99,6 +97,18 @@ def learning_table(records: Sequence[Record]) -> pd.DataFrame:
     ]
     columns = "dataset layer target measure n_train mean standard_error draws".split()
     return _frame(rows, ["suite", "suite_version", "model", *columns])
+
+
+def coordinate_table(records: Sequence[Record]) -> pd.DataFrame:
+    """coordinates: one row a structure of a data set on a model's map."""
+    columns = ["suite", "suite_version", "model", "dataset", "structure", "x", "y", "error"]
+    rows = [
+        (record.suite, record.suite_version, record.model, part.dataset, *place)
+        for record in records
+        for part in record.coordinates
+        for place in zip(part.structures, part.x, part.y, part.error, strict=True)
+    ]
+    return _frame([dict(zip(columns, row, strict=True)) for row in rows], columns)
 
 
 def conformance_table(records: Sequence[Record]) -> pd.DataFrame:
@@ -380,18 +390,5 @@ _ALWAYS_NUMERIC = {
     *HEADLINES,
     *(f"{headline}_{part}" for headline in HEADLINES for part in ("null", "null_q95", "p")),
     *"alignment_residual collapse_convergence cpd_r2_geometry borda value low high standard_error null_mean".split(),
-    *"mean null_quantile95 p_value calibrated measured tolerance wall_seconds peak_memory_mb".split(),
+    *"mean null_quantile95 p_value calibrated measured tolerance wall_seconds peak_memory_mb x y error".split(),
 }
-
-
-def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """Write each table as `<name>.csv` and `<name>.parquet`, atomically; return the CSV paths."""
-    written = []
-    for name, frame in tables.items():
-        csv = folder / f"{name}.csv"
-        with atomic_path(csv) as temporary:
-            frame.to_csv(temporary, index=False)
-        with atomic_path(folder / f"{name}.parquet") as temporary:
-            frame.to_parquet(temporary, index=False)
-        written.append(csv)
-    return written

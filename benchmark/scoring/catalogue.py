@@ -177,6 +177,28 @@ _ALIGNMENT = (
         null="1: no better than the mean.",
         source="Goscinski et al. 2021",
     ),
+    ScoreDefinition(
+        id="gfre_last_layer",
+        title="Reconstruction error between last layers",
+        group="alignment",
+        direction="lower",
+        formula="as gfre_to_reference, from the last layer of the one model to the last layer of the other",
+        reading="How much of a model's last layer no linear map of another model's last layer gives.",
+        pitfalls="In pairs only, in distribution, of models that store a last layer; low for one with few features.",
+        null="1: no better than the mean.",
+        source="Goscinski et al. 2021, arXiv:2512.05717",
+    ),
+    ScoreDefinition(
+        id="gfre_backbone_last_layer",
+        title="Reconstruction error, backbone → last layer",
+        group="alignment",
+        direction="lower",
+        formula="as gfre_to_reference, from the features of the one model to the last layer of the other",
+        reading="How much of a model's last layer no linear map of another model's features gives.",
+        pitfalls="In pairs only, in distribution, of models that store a last layer; low for one with few features.",
+        null="1: no better than the mean.",
+        source="Goscinski et al. 2021, arXiv:2512.05717",
+    ),
 )
 
 _COLLAPSE = (
@@ -269,6 +291,16 @@ _REPRESENTATION = (
         reading="Intrinsic dimension at a larger scale; the estimator that arXiv:2512.03750 tabulates.",
         pitfalls="Depends on n and on the number of neighbours.",
         source="MacKay and Ghahramani 2005, arXiv:2512.03750",
+    ),
+    ScoreDefinition(
+        id="intrinsic_dimension_gride",
+        title="Intrinsic dimension across scales (GRIDE)",
+        group="representation",
+        direction="none",
+        formula="maximum likelihood from the distances to neighbours k and 2k; k = 1, 2, 4, … ≤ n/4",
+        reading="Intrinsic dimension at growing scales: a plateau is the dimension of the structures in feature space.",
+        pitfalls="High at small k where features are noisy, low at large k where the neighbourhood is the whole set.",
+        source="arXiv:2104.13832",
     ),
     ScoreDefinition(
         id="effective_rank",

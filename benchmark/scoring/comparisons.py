@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,16 @@ from benchmark.metrics import (
 )
 from benchmark.metrics.calibration import Resampled, Similarity, calibrate_many
 from benchmark.results.records import Null
-from benchmark.scoring.data import Cache, FloatArray, ModelFeatures, array_of, derived_seed, number, numbers
+from benchmark.scoring.data import (
+    Cache,
+    FloatArray,
+    LayerFeatures,
+    ModelFeatures,
+    array_of,
+    derived_seed,
+    number,
+    numbers,
+)
 from benchmark.suite import Suite
 
 ID_COR_PERMUTATIONS = 100
@@ -77,18 +86,24 @@ class Comparisons:
                 )
                 self.cache("dcor_biased", _pair("dcor_biased", a, b, False), biased)
 
-    def reconstruct(self, models: Sequence[ModelFeatures]) -> None:
-        """gfre per atom of all pairs both ways, remembered; models without features per atom are left out."""
-        atoms = {model.model: (model, model.atoms) for model in models}
-        arrays = {name: array for name, (_, array) in atoms.items() if array is not None}
+    def reconstruct(self, models: Sequence[LayerFeatures], last_layers: Sequence[LayerFeatures] = ()) -> None:
+        """gfre per atom of all pairs of models both ways, remembered; without features per atom one is left out.
+
+        Where there are `last_layers`, also between these and from `models` to them. A model is factorised once a layer.
+        """
+        views = {f"{view.layer} of {view.model}": view for view in (*models, *last_layers)}
+        arrays = _varying(views)
+        pairs = [(x, y) for x, y in itertools.combinations(arrays, 2) if views[x].model != views[y].model]
+        layer = models[0].layer
 
         @functools.cache
         def found() -> dict[tuple[str, str], float]:
-            return feature_space_pairs(arrays, groups=models[0].data.structure_of_atom).gfre
+            return feature_space_pairs(arrays, groups=models[0].data.structure_of_atom, pairs=pairs).gfre
 
-        for first, second in itertools.permutations(arrays, 2):
-            error = functools.partial(lambda x, y: number(found()[x, y]), first, second)
-            self.cache("gfre", _pair("gfre", atoms[first][0], atoms[second][0], False), error)
+        for first, second in (way for pair in pairs for way in (pair, pair[::-1])):
+            if views[first].layer == layer or views[second].layer != layer:
+                error = functools.partial(lambda x, y: number(found()[x, y]), first, second)
+                self.cache("gfre", _pair("gfre", views[first], views[second], False), error)
 
     def agreement(
         self, metric: Similarity, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False, k: int | None = None
@@ -182,14 +197,15 @@ class Comparisons:
 
         return _agreement(self.cache("id_cor", inputs, compute))
 
-    def reconstruction(self, a: ModelFeatures, b: ModelFeatures) -> float | None:
-        """gfre a -> b per atom, split by structure; None where one of them has no features per atom."""
-        atoms_a, atoms_b = a.atoms, b.atoms
-        if atoms_a is None or atoms_b is None:
+    def reconstruction(self, a: LayerFeatures, b: LayerFeatures) -> float | None:
+        """gfre a -> b per atom, split by structure; None where one of them has no features per atom that vary."""
+        if not (a.per_atom and b.per_atom):
             return None
 
         def compute() -> float | None:
-            arrays = {"a": atoms_a, "b": atoms_b}
+            arrays = _varying({"a": a, "b": b})
+            if len(arrays) < 2:
+                return None
             pairs = feature_space_pairs(arrays, groups=a.data.structure_of_atom)
             return number(pairs.gfre["a", "b"])
 
@@ -197,12 +213,18 @@ class Comparisons:
         return found
 
 
+def _varying(layers: Mapping[str, LayerFeatures]) -> dict[str, FloatArray]:
+    """Features per atom (atoms, d) of those that have such and that tell any atoms apart."""
+    arrays = {name: layer.atoms for name, layer in layers.items() if layer.per_atom}
+    return {name: array for name, array in arrays.items() if array is not None and np.ptp(array, axis=0).any()}
+
+
 def _views(a: ModelFeatures, b: ModelFeatures, residual: bool) -> tuple[Representation, Representation] | None:
     first, second = (a.residual, b.residual) if residual else (a.representation, b.representation)
     return None if first is None or second is None else (first, second)
 
 
-def _pair(metric: str, a: ModelFeatures, b: ModelFeatures, residual: bool) -> dict[str, Any]:
+def _pair(metric: str, a: LayerFeatures, b: LayerFeatures, residual: bool) -> dict[str, Any]:
     return {"metric": metric, "a": a.key, "b": b.key, "residual": residual}
 
 

@@ -44,7 +44,7 @@ class ScoringData:
     composition: (n, elements) counts or fractions, as the card says.
     groups: n labels that cross-validation keeps together (reduced formulas).
     labels: columns of n values by name. offsets: (n + 1,), the atoms of structure i are offsets[i]:offsets[i+1].
-    formulas: n full formulas, whose equals are isomers; the groups where not given.
+    formulas: n full formulas, whose equals are isomers; the groups where not given. ids: n names of structures.
     """
 
     id: str
@@ -53,6 +53,7 @@ class ScoringData:
     labels: Mapping[str, FloatArray] | pd.DataFrame
     offsets: IntArray
     formulas: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -110,6 +111,7 @@ def scoring_data(dataset: Dataset, positions: IntArray | None = None) -> Scoring
         labels=dataset.labels().iloc[kept].reset_index(drop=True),
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         formulas=tuple(structures.formulas[index] for index in kept),
+        ids=tuple(structures.ids[index] for index in kept),
     )
 
 
@@ -144,21 +146,48 @@ def lineage(entries: Mapping[str, Entry]) -> Lineage:
     )
 
 
-class ModelFeatures:
-    """One layer of one model on one data set, as the metrics take it."""
+class LayerFeatures:
+    """One layer of one model on one data set: costs nothing until its features per atom are asked for."""
 
     def __init__(self, features: FeatureSet, layer: str, data: ScoringData) -> None:
         if layer not in features.layers:
             raise ValueError(f"{features.model} on {data.id}: layer {layer!r} is missing")
-        matrix = features.structures(layer)
-        if len(matrix) != data.n:
-            raise ValueError(f"{features.model} on {data.id}: {len(matrix)} rows of {layer} for {data.n} structures")
         self.model = features.model
         self.layer = layer
         self.data = data
+        self._features = features
+
+    @cached_property
+    def key(self) -> dict[str, str]:
+        """What a product of these features depends on."""
+        source = self._features.key or digest(self._features.layers[self.layer].values)
+        return {"features": source, "layer": self.layer, "data": self.data.key}
+
+    @property
+    def per_atom(self) -> bool:
+        """Whether there are features per atom."""
+        return self._features.layers[self.layer].level == "atom"
+
+    @cached_property
+    def atoms(self) -> FloatArray | None:
+        """Features per atom (atoms, d) with the live columns; None for features per structure."""
+        values = self._features.atoms(self.layer)
+        if values is None:
+            return None
+        alive = alive_columns(values)
+        return np.ascontiguousarray(values[:, alive])
+
+
+class ModelFeatures(LayerFeatures):
+    """One layer of one model on one data set, as the metrics take it."""
+
+    def __init__(self, features: FeatureSet, layer: str, data: ScoringData) -> None:
+        super().__init__(features, layer, data)
+        matrix = features.structures(layer)
+        if len(matrix) != data.n:
+            raise ValueError(f"{features.model} on {data.id}: {len(matrix)} rows of {layer} for {data.n} structures")
         self.energies = features.energies
         self.irreps = features.layers[layer].irreps
-        self._features = features
         self._alive = alive_columns(matrix)
         self.dead = int(matrix.shape[1] - self._alive.sum())
         self.matrix: FloatArray = np.ascontiguousarray(matrix[:, self._alive])
@@ -172,11 +201,10 @@ class ModelFeatures:
         """Columns after the dead ones were dropped."""
         return int(self.matrix.shape[1])
 
-    @cached_property
-    def key(self) -> dict[str, str]:
-        """What a product of these features depends on."""
-        source = self._features.key or digest(self._features.layers[self.layer].values)
-        return {"features": source, "layer": self.layer, "data": self.data.key}
+    @property
+    def whole(self) -> FloatArray:
+        """Structure features with all columns, dead ones too: as wide on every data set."""
+        return self._features.structures(self.layer)
 
     @cached_property
     def representation(self) -> Representation:
@@ -187,15 +215,6 @@ class ModelFeatures:
         """The features without their linear fit on composition; None where nothing but rounding is left."""
         left = without_composition(self.matrix, self.data.composition)
         return None if left is None else Representation(left, name=f"{self.model} on {self.data.id}, residual")
-
-    @cached_property
-    def atoms(self) -> FloatArray | None:
-        """Features per atom (atoms, d) with the live columns; None for features per structure."""
-        values = self._features.atoms(self.layer)
-        if values is None:
-            return None
-        alive = alive_columns(values)
-        return np.ascontiguousarray(values[:, alive])
 
     @cached_property
     def duplicates(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.metrics.calibration import Similarity
@@ -10,7 +11,7 @@ from benchmark.results.records import PairValue
 from benchmark.scoring.alignment import NO_RESIDUAL, NOT_PER_ATOM, SYMMETRIC
 from benchmark.scoring.catalogue import RESIDUAL_SUFFIX
 from benchmark.scoring.comparisons import Agreement, Comparisons
-from benchmark.scoring.data import ModelFeatures
+from benchmark.scoring.data import LayerFeatures, ModelFeatures
 from benchmark.scoring.measured import spread
 from benchmark.suite import Suite
 
@@ -38,6 +39,25 @@ def pair_values(comparisons: Comparisons, a: ModelFeatures, b: ModelFeatures) ->
         error = comparisons.reconstruction(first, second)
         rows.append(_row(first, second, "gfre", error, reason=None if error is not None else NOT_PER_ATOM))
     rows.append(_row(a, b, "dcor_biased", comparisons.biased_distance_correlation(a, b)))
+    return rows
+
+
+def last_layer_values(
+    comparisons: Comparisons, a: ModelFeatures, b: ModelFeatures, last_layers: Mapping[str, LayerFeatures]
+) -> list[PairValue]:
+    """Reconstruction of last layers (by model) from each other and from the other model's features, both ways.
+
+    No row where there is no last layer: many models have none, and that is no gap.
+    """
+    rows = []
+    for first, second in itertools.permutations(in_order(comparisons.suite, a, b)):
+        source, target = last_layers.get(first.model), last_layers.get(second.model)
+        if target is None:
+            continue
+        if source is not None:
+            rows.append(_row(first, second, "gfre_last_layer", comparisons.reconstruction(source, target)))
+        if first.per_atom:
+            rows.append(_row(first, second, "gfre_backbone_last_layer", comparisons.reconstruction(first, target)))
     return rows
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.metrics import effective_rank, intrinsic_dimension
+from benchmark.metrics import effective_rank, gride_scales, intrinsic_dimension
 from benchmark.metrics.composition import composition_corrected_mae, composition_share
 from benchmark.results.records import Score
 from benchmark.scoring.data import Cache, IntArray, ModelFeatures, derived_seed, number, numbers
@@ -15,6 +15,7 @@ from benchmark.scoring.measured import measured, missing
 from benchmark.suite import Suite
 
 MLE_NEIGHBOURS = 50
+LARGEST_SCALE = 1024
 NO_ENERGIES = "the model gives no energies"
 
 
@@ -48,6 +49,28 @@ def representation_scores(suite: Suite, cache: Cache, model: ModelFeatures, *, i
     k = min(MLE_NEIGHBOURS, model.n - 1 - model.duplicates)
     dimension = _or_nan(lambda rows: intrinsic_dimension(model.matrix[rows], method="mle", k=k), np.arange(model.n))
     return [*scores, measured("intrinsic_dimension_mle", number(dimension), **{**fields, "k": k})]
+
+
+def dimension_scales(cache: Cache, model: ModelFeatures) -> list[Score]:
+    """GRIDE intrinsic dimension at neighbours k = 1, 2, 4, ... up to a quarter of the structures, without intervals.
+
+    Of many structures up to neighbour 512: the distances to all neighbours of twice that are in memory at once.
+    """
+    fields: dict[str, Any] = {"dataset": model.data.id, "layer": model.layer, "n": model.n, "d": model.d}
+    id = "intrinsic_dimension_gride"
+
+    def compute() -> dict[str, list[Any]]:
+        largest = min((model.n - model.duplicates) // 2, LARGEST_SCALE)
+        if largest < 2:
+            return {"k": [], "dimension": []}
+        scales = gride_scales(model.matrix, largest=largest)
+        return {"k": list(scales.neighbour), "dimension": numbers(scales.dimension)}
+
+    found = cache("dimension_scales", {"model": model.key}, compute)
+    if not found["k"]:
+        return [missing(id, "fewer than 4 structures differ", **fields)]
+    scales = zip(found["k"], found["dimension"], strict=True)
+    return [measured(id, value, **{**fields, "k": k}) for k, value in scales]
 
 
 def energy_score(suite: Suite, model: ModelFeatures, target: str) -> Score:

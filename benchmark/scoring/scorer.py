@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmark.embedding.features import FeatureSet
 from benchmark.files import content_key
-from benchmark.results.records import PROTOCOL_VERSION, LearningPoint, PairValue, PooledLayer, Score
+from benchmark.results.records import PROTOCOL_VERSION, Coordinates, LearningPoint, PairValue, PooledLayer, Score
 from benchmark.scoring.alignment import alignment_scores
 from benchmark.scoring.catalogue import HEADLINE, SCORES, better
 from benchmark.scoring.channels import channel_scores
@@ -24,19 +24,21 @@ from benchmark.scoring.collapse import (
     skill,
 )
 from benchmark.scoring.comparisons import Comparisons
-from benchmark.scoring.data import Cache, Lineage, ModelFeatures, ScoringData, no_cache
+from benchmark.scoring.coordinates import coordinates
+from benchmark.scoring.data import Cache, LayerFeatures, Lineage, ModelFeatures, ScoringData, no_cache
 from benchmark.scoring.fine_tuning import NOT_FINE_TUNED, fine_tuning_scores, strangers
 from benchmark.scoring.learning import learning_points, learning_scores
 from benchmark.scoring.measured import missing
 from benchmark.scoring.nonlinear import nonlinear_scores
-from benchmark.scoring.pairs import pair_values, prepare_pairs
+from benchmark.scoring.pairs import last_layer_values, pair_values, prepare_pairs
 from benchmark.scoring.pooling import pooled_layers
 from benchmark.scoring.probes import COMPONENTS, ProbeResult, cpd_score, narrow_scores, probe, probe_scores
-from benchmark.scoring.representation import energy_score, representation_scores
+from benchmark.scoring.representation import dimension_scales, energy_score, representation_scores
 from benchmark.suite import Suite
 
 FeatureSource = Callable[[str, str], FeatureSet | None]
 ROUNDING = 1e-9
+LAST_LAYER = "last_layer"
 KEPT = 16
 """Models and data sets whose neighbour lists and distances stay in memory (about 80 MB each at 1,000 structures)."""
 
@@ -98,7 +100,12 @@ class Scorer:
                 if name == model:
                     return []
         prepare_pairs(self._comparisons, views[0], views[1:])
-        return [row for other in views[1:] for row in pair_values(self._comparisons, views[0], other)]
+        last = self._last_layers([view.model for view in views], dataset)
+        rows = []
+        for other in views[1:]:
+            rows += pair_values(self._comparisons, views[0], other)
+            rows += last_layer_values(self._comparisons, views[0], other, last)
+        return rows
 
     def stream(self, models: Sequence[str], dataset: str) -> None:
         """Remember what one pass over all `models` at once finds for `pairs` and `score` on one data set."""
@@ -106,7 +113,8 @@ class Scorer:
         if len(views) > 1:
             self._comparisons.stream(views)
             self._comparisons.stream(views, residual=True)
-            self._comparisons.reconstruct(views)
+            last = self._last_layers([view.model for view in views], dataset)
+            self._comparisons.reconstruct(views, list(last.values()))
 
     def layer_scores(self, model: str) -> list[Score]:
         """Dimension, rank, composition's share and r2_partial of every stored invariant layer but the suite's.
@@ -136,6 +144,12 @@ class Scorer:
         if not self._has(model, dataset):
             return []
         return learning_points(self.suite, self._remember, self._view(model, dataset))
+
+    def coordinates(self, model: str) -> list[Coordinates]:
+        """The model's structures in and out of distribution on one map; of one data set where it has no other."""
+        datasets = (self.suite.in_distribution, self.suite.out_of_distribution)
+        views = {name: self._view(model, name) for name in datasets if self._has(model, name)}
+        return coordinates(self.suite, self._remember, views) if views else []
 
     def quality(self, model: str) -> list[str]:
         """What a reader should know before trusting the numbers, one line each."""
@@ -210,6 +224,7 @@ class Scorer:
                 scores.append(missing("intrinsic_dimension", str(error), dataset=dataset, layer=self.suite.layer))
                 continue
             scores += representation_scores(self.suite, self._remember, view)
+            scores += dimension_scales(self._remember, view)
             scores.append(energy_score(self.suite, view, self.suite.energy_targets[dataset]))
         return scores
 
@@ -278,6 +293,18 @@ class Scorer:
             self._views.popitem(last=False)
         return self._views[key]
 
+    def _last_layers(self, models: Sequence[str], dataset: str) -> dict[str, LayerFeatures]:
+        """The last layer per atom of each model that has one; in distribution only, since it costs what gfre does."""
+        if dataset != self.suite.in_distribution or self.suite.layer == LAST_LAYER:
+            return {}
+        sources = {model: self._source(model, dataset) for model in models}
+        layers = {
+            model: LayerFeatures(source, LAST_LAYER, self.data[dataset])
+            for model, source in sources.items()
+            if source is not None and LAST_LAYER in source.layers
+        }
+        return {model: layer for model, layer in layers.items() if layer.per_atom}
+
     def _has(self, model: str, dataset: str) -> bool:
         features = self._source(model, dataset)
         return features is not None and self.suite.layer in features.layers
@@ -290,9 +317,13 @@ class Scorer:
         return self._products[key]
 
 
+SWEPT = ("cknna", "intrinsic_dimension_gride")
+"""Scores that a model has one of for each k."""
+
+
 def _place(score: Score) -> tuple[Any, ...]:
     """What must be equal for two models' scores to be comparable."""
-    return score.id, score.dataset, score.target, score.layer, score.k if score.id == "cknna" else None
+    return score.id, score.dataset, score.target, score.layer, score.k if score.id in SWEPT else None
 
 
 def _by_place(scores: list[Score]) -> dict[tuple[Any, ...], Score]:

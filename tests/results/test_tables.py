@@ -5,7 +5,7 @@ import pytest
 
 from benchmark.export import export_results, make_tables, rank_table
 from benchmark.results.records import Null, Record, Score, read_record, write_record
-from benchmark.results.tables import write_tables
+from benchmark.results.writing import write_tables
 from benchmark.schema import InvalidFileError
 from benchmark.suite import find_suite
 

@@ -42,7 +42,9 @@ class World:
             }
             groups = tuple(" ".join(map(str, row.astype(int))) for row in counts)
             offsets = np.arange(0, ATOMS * n + 1, ATOMS)
-            self.data[name] = ScoringData(name, composition, groups, pd.DataFrame(labels), offsets)
+            self.data[name] = ScoringData(
+                name, composition, groups, pd.DataFrame(labels), offsets, ids=tuple(f"{name}-{i}" for i in range(n))
+            )
             self.geometry[name] = geometry
 
     def features(self, name: str, dataset: str, model: Model, scale_of_atoms: float = 0.1) -> FeatureSet:

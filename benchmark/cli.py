@@ -43,7 +43,9 @@ from benchmark.commands.weights import weights
 from benchmark.comparison import compare_files, compare_models, write_table
 from benchmark.export import export_results
 from benchmark.observations import save_observations
+from benchmark.publishing.audit import audited
 from benchmark.reporting import TerminalProgress
+from benchmark.results.records import write_record
 from benchmark.scaffold import new_submission
 from benchmark.schema import InvalidFileError
 
@@ -180,6 +182,10 @@ def score(
         else:
             wanted, embedded = read_bundle(bundle, chosen)
             records = pipeline.score_bundle(chosen, entries, wanted, embedded, settings, progress)
+            # Audited here, so that the records that a workflow attests are to the byte those that are published.
+            for record in records:
+                write_record(settings.record_path(chosen, record.model), audited(record, entries, bundle))
+            export_results(results, entries)
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
         say(f"failed: {record.model}: {record.reason}")

@@ -30,7 +30,7 @@ from benchmark.embedding.features import (
     read_sidecar,
     save_features,
 )
-from benchmark.embedding.machine import Accelerator, available_cores, hardware
+from benchmark.embedding.machine import Accelerator, available_cores, code_commit, hardware
 from benchmark.embedding.output import Part, read_part, refuse_strangers, sweep
 from benchmark.embedding.prepared import PreparedModel, input_strings, write_inputs
 from benchmark.embedding.process import RunSettings, Usage, run_worker, stage_runtime
@@ -246,5 +246,5 @@ def _provenance(prepared: PreparedModel, settings: EmbeddingSettings, usage: Usa
         sandbox=usage.sandbox or choose_sandbox(settings.sandbox, prepared.environment.device == "cuda").name,
         wall_seconds=usage.wall_seconds,
         peak_memory_mb=usage.peak_memory_mb,
-        code=f"latent-matter {__version__}, worker {stage_runtime(settings.cache).name}",
+        code=f"latent-matter {__version__}, {code_commit()}, worker {stage_runtime(settings.cache).name}",
     )

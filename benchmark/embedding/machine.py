@@ -56,3 +56,26 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+@functools.cache
+def code_commit() -> str:
+    """The commit of the checkout that this code runs from, marked where files differ from it; "no commit" elsewhere."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return "no commit"
+    head = _git(root, "rev-parse", "HEAD")
+    if head is None:
+        return "no commit"
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "benchmark")
+    return f"commit {head}" + (", changed since" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

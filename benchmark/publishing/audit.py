@@ -33,6 +33,15 @@ class Audit:
         return "self-reported" if self.doubts else "audited"
 
 
+def audited(record: Record, entries: Mapping[str, Entry], work: Path | None) -> Record:
+    """The record with the outcome of its audit. Raises InvalidFileError where it may not be published."""
+    audit = audit_record(record, entries, work)
+    if audit.problems:
+        raise InvalidFileError("; ".join(audit.problems))
+    verification = None if record.status == "failed" else audit.verification
+    return record.model_copy(update={"verification": verification, "doubts": audit.doubts})
+
+
 def audit_record(record: Record, entries: Mapping[str, Entry], work: Path | None) -> Audit:
     """Compare a record with the submissions `entries` and the features below the folder `work`."""
     found = Audit()

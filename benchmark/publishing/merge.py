@@ -14,7 +14,9 @@ from pathlib import Path
 from benchmark.datasets.store import DatasetCard
 from benchmark.export import Pairs, export_results
 from benchmark.files import write_json, write_text
-from benchmark.publishing.audit import audit_record
+from benchmark.publishing.audit import audited
+from benchmark.results.changelog import FILE as CHANGELOG
+from benchmark.results.changelog import read_changelog
 from benchmark.results.records import PairValue, Record, read_record, write_record
 from benchmark.schema import InvalidFileError, read_yaml
 from benchmark.submission import Entry
@@ -43,6 +45,7 @@ def merge_results(
         for path in sorted((folder / "records").glob("*.json")):
             notes += _merge_record(merged / folder.name / "records" / path.name, path, entries, work, explained)
         _merge_pairs(merged / folder.name / "pairs.json", folder / "pairs.json")
+    _merge_changelog(published, results, merged)
     export_results(merged, entries)
     _keep_equal_tables(published, merged)
     return notes
@@ -93,10 +96,10 @@ def _merge_record(
     record = read_record(path)
     if path.stem != record.model or path.parent.parent.name != f"{record.suite}@{record.suite_version}":
         raise InvalidFileError(f"{path}: is the record of {record.model} in {record.suite}@{record.suite_version}")
-    audit = audit_record(record, entries, work)
-    if audit.problems:
-        raise InvalidFileError(f"{path}: {'; '.join(audit.problems)}")
-    record = record.model_copy(update={"verification": audit.verification, "doubts": audit.doubts})
+    try:
+        record = audited(record, entries, work)
+    except InvalidFileError as error:
+        raise InvalidFileError(f"{path}: {error}") from error
     before = read_record(target) if target.is_file() else None
     if before is not None:
         changes = changed_scores(before, record)
@@ -109,8 +112,8 @@ def _merge_record(
                 "raise the suite's version or add a changelog entry to the suite"
             )
     write_record(target, record)
-    state = "new" if before is None else "replaced"
-    return [f"{record.suite}@{record.suite_version} {record.model}: {state}, {record.status}, {audit.verification}"]
+    told = ("new" if before is None else "replaced", record.status, record.verification or "no scores")
+    return [f"{record.suite}@{record.suite_version} {record.model}: {', '.join(told)}"]
 
 
 def _better_verified(before: Record, now: Record) -> bool:
@@ -143,6 +146,17 @@ def _equal(a: float | None, b: float | None) -> bool:
 
 def _shown(value: float | None) -> str:
     return "no value" if value is None else f"{value:.6g}"
+
+
+def _merge_changelog(published: Path, results: Path, merged: Path) -> None:
+    """Take the changelog of the new results, which must still hold every published entry."""
+    changes = read_changelog(results)
+    if not changes:
+        return
+    lost = [change for change in read_changelog(published) if change not in changes]
+    if lost:
+        raise InvalidFileError(f"{results / CHANGELOG}: lacks the published entry of {lost[0].date}: {lost[0].text}")
+    write_text(merged / CHANGELOG, (results / CHANGELOG).read_text(encoding="utf-8"))
 
 
 def _merge_pairs(target: Path, path: Path) -> None:

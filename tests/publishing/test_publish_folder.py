@@ -86,7 +86,7 @@ def test_a_failed_model_is_published_as_failed(board: Board, tmp_path: Path) -> 
     publish(board.results(toy_a=0.1, toy_b=None), Folder(tmp_path / "public"), board.entries, work=board.work)
     rows = pd.read_csv(tmp_path / "public" / "tables" / "leaderboard.csv").set_index("model")
     assert rows.loc["toy-b", "status"] == "failed" and rows.loc["toy-b", "reason"] == "adapter.py: load: no"
-    assert pd.isna(rows.loc["toy-b", "verification"]) or rows.loc["toy-b", "verification"] == "audited"
+    assert pd.isna(rows.loc["toy-b", "verification"])
 
 
 @pytest.mark.parametrize(
@@ -220,3 +220,16 @@ def test_damaged_published_pairs_are_named(board: Board, tmp_path: Path) -> None
     (public / "toy@1" / "pairs.json").write_text(json.dumps({"values": 3}))
     with pytest.raises(InvalidFileError, match=r"pairs\.json: not a file of pairs"):
         publish(board.results("second", toy_b=0.1), Folder(public), board.entries, work=board.work)
+
+
+def test_the_changelog_is_published_and_never_loses_an_entry(board: Board, tmp_path: Path) -> None:
+    target, results = Folder(tmp_path / "public"), board.results(toy_a=0.1)
+    entry = "- {date: 2026-11-20, kind: model, model: toy-a, text: The first model.}\n"
+    (results / "changelog.yaml").write_text("changes:\n" + entry)
+    publish(results, target, board.entries, work=board.work)
+    assert pd.read_csv(tmp_path / "public" / "tables" / "changelog.csv")["text"].tolist() == ["The first model."]
+    (results / "changelog.yaml").write_text("changes:\n- {date: 2026-11-21, kind: site, text: Another.}\n")
+    with pytest.raises(InvalidFileError, match=r"changelog\.yaml: lacks the published entry of 2026-11-20: The first"):
+        publish(results, target, board.entries, work=board.work)
+    (results / "changelog.yaml").unlink()
+    assert publish(results, target, board.entries, work=board.work).changed == []

@@ -50,6 +50,10 @@ def describe_failure(error: Exception | None) -> str:
         return f"{place}: {error.check}: {' '.join(error.message.split())}"
     if isinstance(error, InvalidFileError):
         return text
+    if isinstance(error, OSError) and error.strerror:
+        # Its text names this machine's folders.
+        name = f": {Path(str(error.filename)).name}" if error.filename else ""
+        return f"{type(error).__name__}: {error.strerror}{name}"
     return f"{type(error).__name__}: {text}"
 
 

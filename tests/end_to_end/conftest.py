@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.end_to_end.toy_board import write_board
 
@@ -27,12 +28,15 @@ def run_board(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="session")
-def finished_board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_board(shared_folder: Path) -> Path:
     """The toy board after an undisturbed run."""
-    folder = tmp_path_factory.mktemp("board")
-    write_board(folder, REPOSITORY / "submissions")
-    result = run_board(folder)
-    assert result.returncode == 0, result.stderr
+    folder = shared_folder / "board"
+    with FileLock(shared_folder / "board.lock"):
+        if not (folder / "finished").is_file():
+            write_board(folder, REPOSITORY / "submissions")
+            result = run_board(folder)
+            assert result.returncode == 0, result.stderr
+            (folder / "finished").touch()
     return folder
 
 

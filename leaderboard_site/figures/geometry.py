@@ -20,7 +20,8 @@ from leaderboard_site.figures.figure import (
 
 GRIDE = "intrinsic_dimension_gride"
 ESTIMATORS = {"intrinsic_dimension": "TwoNN", "intrinsic_dimension_mle": "MLE"}
-MOST_STRUCTURES = 4000  # drawn in one map; more would not be told apart
+MOST_STRUCTURES = 1000  # drawn in one map; more would not be told apart
+MOST_POINTS = 5000  # drawn in all maps of a board: a point is some 300 bytes of drawing
 
 
 def intrinsic_dimension(site: Site, board: Board) -> Figure:
@@ -154,7 +155,7 @@ def structure_map(site: Site, board: Board) -> Figure:
     if not rows:
         return figure
     models = list(dict.fromkeys(row["model"] for row in rows))
-    step = -(-len(rows) // (MOST_STRUCTURES * len(models)))
+    step = -(-len(rows) // min(MOST_STRUCTURES * len(models), MOST_POINTS))
     base = (
         alt.Chart(data("drawn"))
         .mark_point(size=14, opacity=0.7)

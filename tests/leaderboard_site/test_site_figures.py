@@ -105,6 +105,18 @@ def test_a_table_of_coordinates_makes_maps_of_structures(results: Path, tmp_path
     assert (site / "figures" / "structures.svg").read_text(encoding="utf-8").count("<path") > 60
 
 
+def test_a_map_of_many_structures_draws_a_part_of_them_and_keeps_all_in_its_data(results: Path, tmp_path: Path) -> None:
+    columns = ["suite", "suite_version", "model", "dataset", "structure", "x", "y", "error"]
+    rows = [
+        {**SUITE, "model": "cobalt-s", "dataset": CRYSTALS, "structure": f"s{i}", "x": i % 50, "y": i // 50}
+        for i in range(3000)
+    ]
+    write_table(results / "tables" / "coordinates.csv", columns, rows)
+    figures = build_site(results, tmp_path / "out").parent / "figures"
+    assert 500 < (figures / "structures.svg").read_text(encoding="utf-8").count("<path") < 2500
+    assert len((figures / "structures.csv").read_text(encoding="utf-8").splitlines()) == 3001
+
+
 @pytest.mark.parametrize(
     ("cell", "written"),
     [("=1+1", "'=1+1"), ("+x", "'+x"), ("@x", "'@x"), ("-x", "'-x"), ("-1.5", "-1.5"), (-1.5, -1.5), ("a=b", "a=b")],

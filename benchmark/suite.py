@@ -65,6 +65,7 @@ class Suite(Strict):
         default=None, description="what a run takes where it names no models; all that read structures by default"
     )
     layer: Identifier = "backbone"
+    maps: bool = Field(default=True, description="whether to lay out each model's structures on a map to look at")
     k: int = Field(default=25, ge=1, description="neighbours of cknna and mutual_knn")
     k_sweep: list[int] = Field(default_factory=list)
     permutations: int = Field(default=200, ge=20)

@@ -25,7 +25,7 @@ from benchmark.scoring.data import (
 )
 from benchmark.suite import Suite
 
-MOST_STRUCTURES = 1000
+MOST_STRUCTURES = 500
 """Of each data set; those of a larger one are drawn, the same for all models."""
 NEIGHBOURS = 15
 EPOCHS = 200

@@ -149,7 +149,7 @@ class Scorer:
         """The model's structures in and out of distribution on one map; of one data set where it has no other."""
         datasets = (self.suite.in_distribution, self.suite.out_of_distribution)
         views = {name: self._view(model, name) for name in datasets if self._has(model, name)}
-        return coordinates(self.suite, self._remember, views) if views else []
+        return coordinates(self.suite, self._remember, views) if views and self.suite.maps else []
 
     def quality(self, model: str) -> list[str]:
         """What a reader should know before trusting the numbers, one line each."""

@@ -23,8 +23,8 @@ def latent_matter(folder: Path, *arguments: str) -> subprocess.CompletedProcess[
 
 
 def run_board(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`latent-matter run` on the toy board."""
-    return latent_matter(folder, "run", "--suite", "toy.yaml", "--accelerator", "cpu", *arguments)
+    """`latent-matter run` on the toy board, in one process: another one takes longer to start than its work does."""
+    return latent_matter(folder, "run", "--suite", "toy.yaml", "--accelerator", "cpu", "--jobs", "1", *arguments)
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,7 @@ def test_two_runs_at_once_in_one_folder_both_end_with_the_tables(fresh_board: Co
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-@pytest.mark.parametrize("moment", ["work/conformance-*/output/*", "work/*/output/shard-*", "features/*/*.json"])
+@pytest.mark.parametrize("moment", ["work/conformance-*/first/output/*", "work/*/output/shard-*", "features/*/*.json"])
 def test_a_run_that_is_ended_leaves_no_process_and_nothing_half_done(
     fresh_board: Copy, finished_board: Path, number: signal.Signals, moment: str
 ) -> None:

@@ -103,6 +103,8 @@ class Entry:
     is_reference: bool
     status: str
     reason: str
+    verification: str
+    doubts: list[str]
     rank_low: int | None
     rank_high: int | None
     borda: float | None
@@ -151,9 +153,10 @@ class Board:
 
     @property
     def datasets(self) -> list[str]:
-        """In distribution, out of distribution, probed: each once."""
+        """In distribution, out of distribution, probed, further ones: each once."""
         roles = ("in_distribution", "out_of_distribution", "probe_dataset")
-        return list(dict.fromkeys(name for role in roles if (name := self.suite.text(role))))
+        named = [name for role in roles if (name := self.suite.text(role))]
+        return list(dict.fromkeys([*named, *self.suite.items("further_datasets")]))
 
     def role(self, dataset: str) -> str:
         """What a data set is to this suite, in words."""
@@ -218,6 +221,8 @@ def _entry(row: Row, reference: str) -> Entry:
         is_reference=model == reference,
         status=row.text("status"),
         reason=row.text("reason"),
+        verification=row.text("verification"),
+        doubts=row.items("doubts"),
         rank_low=row.integer("rank_low"),
         rank_high=row.integer("rank_high"),
         borda=row.number("borda"),

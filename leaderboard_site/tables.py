@@ -24,10 +24,11 @@ REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
     "suites": (
         *("suite", "version", "title", "description", "in_distribution", "out_of_distribution", "reference"),
         *("panel", "controls", "probe_dataset", "probe_targets", "k", "permutations", "subsamples", "seed"),
-        "changelog",
+        *("further_datasets", "changelog"),
     ),
     "leaderboard": (
         *("suite", "suite_version", "model", "title", "family", "control", "status", "reason"),
+        *("verification", "doubts"),
         *("rank_low", "rank_high", "borda", "borda_missing"),
         *(f"{headline}{part}" for headline in HEADLINE_IDS for part in (*_HEADLINE_PARTS, "_beaten_by")),
         *("alignment_residual", "collapse_convergence", "cpd_r2_geometry"),

@@ -183,6 +183,7 @@ def suite_table(suites: Iterable[Suite]) -> pd.DataFrame:
         {
             "suite": suite.id,
             **suite.model_dump(include=set(_SUITE_FIELDS)),
+            "further_datasets": joined(suite.further_datasets),
             "panel": joined(suite.panel),
             "controls": joined(suite.controls.ids()),
             "probe_dataset": suite.probe.dataset,
@@ -191,7 +192,8 @@ def suite_table(suites: Iterable[Suite]) -> pd.DataFrame:
         }
         for suite in suites
     ]
-    columns = ["suite", *_SUITE_FIELDS, "panel", "controls", "probe_dataset", "probe_targets", "changelog"]
+    columns = ["suite", *_SUITE_FIELDS, "panel", "controls", "probe_dataset", "probe_targets", "further_datasets"]
+    columns.append("changelog")
     return _frame(rows, columns)
 
 

@@ -29,6 +29,7 @@ MODELS = [
 ]
 REFERENCE = "aster-large"
 FAILED = "dysprosium"
+SELF_REPORTED = "cobalt-s"
 CRYSTALS, MOLECULES = "crystals-mini", "molecules-mini"
 SUITE = {"suite": "quick", "suite_version": 1}
 HOSTILE_LINKS = "site=javascript:alert(1);data=data:text/html,x;paper=https://example.org/?a=1&b=2"
@@ -176,6 +177,8 @@ def _leaderboard() -> list[dict[str, Any]]:
             **SUITE, "model": name, "title": title, "family": family, "control": control, "status": "ok",
             **_facts(family, control), "fine_tuned_from": parent, "released": f"2024-0{index % 9 + 1}-15",
             "superseded_by": "borealis-2" if name == "borealis-1" else "",
+            "verification": "self-reported" if name == SELF_REPORTED else "audited",
+            "doubts": "<b>no sandbox</b>" if name == SELF_REPORTED else "",
             "overlaps": CRYSTALS if family == "aster" and not control else "",
         }  # fmt: skip
         for headline, (value, reason) in _headline_values(index).items():

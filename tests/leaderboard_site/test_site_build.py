@@ -17,7 +17,7 @@ from leaderboard_site.board import HEADLINES
 from leaderboard_site.build import build_site
 from leaderboard_site.tables import ESSENTIAL, REQUIRED_COLUMNS, TableError, read_table
 from leaderboard_site.text import number
-from tests.leaderboard_site.synthetic_board import FAILED, MODELS, edit_cell, write_results
+from tests.leaderboard_site.synthetic_board import FAILED, MODELS, SELF_REPORTED, edit_cell, write_results
 
 
 class Page(HTMLParser):
@@ -130,6 +130,14 @@ def test_scores_show_interval_null_and_rank_on_the_page_of_the_model(site: Path)
 
 def test_a_failed_model_says_why_instead_of_scores(site: Path) -> None:
     assert "conformance check determinism" in Page(site / "models" / f"{FAILED}.html").text
+
+
+def test_a_self_reported_model_is_marked_with_what_is_doubtful(site: Path) -> None:
+    why = "Not verified by the benchmark: &lt;b&gt;no sandbox&lt;/b&gt;"
+    badge = f'<span class="badge warn" title="{why}">self-reported</span>'
+    for page in ("index.html", "alignment.html"):
+        assert (site / page).read_text().count(badge) == 1
+    assert "<b>Self-reported:</b> &lt;b&gt;no sandbox" in (site / "models" / f"{SELF_REPORTED}.html").read_text()
 
 
 def test_a_score_page_shows_the_scores_that_are_read_beside_it(site: Path) -> None:

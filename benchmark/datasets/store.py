@@ -3,38 +3,63 @@
 A data set is a folder with
 
 - `dataset.yaml`: the card (`DatasetCard`): identity, source, licence, labels with units, fingerprint;
-- `structures.parquet`: what a model may see. One row a structure: `id`, `formula`, `numbers`,
-  `positions` (3n values, Angstrom), `cell` (9 values, Angstrom), `pbc` (3 flags), optionally `smiles`;
+- `structures.parquet`: what a model may see, one row a structure (columns in columns.py);
 - `labels.parquet`: what a model never sees. `id` and one float64 column a label.
 
-Labels never enter a model's process: `load_structures` does not open the labels file.
+Labels never enter a model's process: `Dataset.structures` does not open the labels file.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import yaml
-from ase import Atoms
-from numpy.typing import NDArray
 from pydantic import Field
 
-from benchmark.files import atomic_path, content_key, write_text
+from benchmark.datasets.columns import (
+    READ_ERRORS,
+    ROW_GROUP,
+    DatasetError,
+    read_structures,
+    structures_table,
+    write_tables,
+)
+from benchmark.datasets.structures import Structures, feed_list, structures_from_atoms
+from benchmark.files import atomic_path, write_text
 from benchmark.schema import Identifier, InvalidFileError, Sha256, Strict, read_yaml
 
-STRUCTURE_COLUMNS = ("id", "formula", "numbers", "positions", "cell", "pbc")
+__all__ = [
+    "DATASETS_VARIABLE",
+    "EMBEDDED",
+    "SPECS",
+    "Dataset",
+    "DatasetCard",
+    "DatasetError",
+    "Label",
+    "Source",
+    "Structures",
+    "dataset_folders",
+    "find_dataset",
+    "find_datasets",
+    "known_datasets",
+    "load_dataset",
+    "structures_from_atoms",
+    "write_card",
+    "write_dataset",
+]
+
 EMBEDDED = Path(__file__).parent / "embedded"
 SPECS = Path(__file__).parent / "specs"
 DATASETS_VARIABLE = "LATENT_MATTER_DATASETS"
-
-
-class DatasetError(InvalidFileError):
-    """A data set on disk is not what its card or the format says."""
 
 
 class Label(Strict):
@@ -51,6 +76,7 @@ class Source(Strict):
     url: str | None = None
     revision: str | None = None
     sha256: str | None = None
+    files: dict[str, Sha256] = Field(default_factory=dict, description="file that was read -> its SHA-256")
 
 
 class DatasetCard(Strict):
@@ -70,69 +96,8 @@ class DatasetCard(Strict):
         default_factory=dict, description="training set -> how this data set overlaps it, in one sentence"
     )
     left_out: dict[str, int] = Field(default_factory=dict, description="reason -> entries left out")
+    damaged: dict[str, str] = Field(default_factory=dict, description="part of the source -> what was not readable")
     fingerprint: Sha256
-
-
-@dataclass(frozen=True)
-class Structures:
-    """Structures in their fixed order, flattened. `offsets[i]:offsets[i+1]` are the atoms of structure i."""
-
-    ids: tuple[str, ...]
-    formulas: tuple[str, ...]
-    numbers: NDArray[np.int16]  # (atoms,)
-    positions: NDArray[np.float64]  # (atoms, 3), Angstrom
-    offsets: NDArray[np.int64]  # (structures + 1,)
-    cells: NDArray[np.float64]  # (structures, 3, 3), Angstrom
-    pbc: NDArray[np.bool_]  # (structures, 3)
-    smiles: tuple[str, ...] | None
-    sequences: tuple[str, ...] | None = None  # one-letter codes of proteins
-    charges: NDArray[np.int64] | None = None  # (structures,), total charge in elementary charges
-    spins: NDArray[np.int64] | None = None  # (structures,), spin multiplicity 2S + 1
-
-    def strings(self, modality: str) -> tuple[str, ...] | None:
-        """What models of `modality` ("smiles" or "sequence") read, one a structure; None where the set has none."""
-        return self.smiles if modality == "smiles" else self.sequences
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def atoms(self, index: int) -> Atoms:
-        """Structure `index` as ase.Atoms: no label, name or calculator; `info` holds charge and spin where known."""
-        span = slice(self.offsets[index], self.offsets[index + 1])
-        atoms = Atoms(
-            numbers=self.numbers[span], positions=self.positions[span], cell=self.cells[index], pbc=self.pbc[index]
-        )
-        for name, values in (("charge", self.charges), ("spin", self.spins)):
-            if values is not None:
-                atoms.info[name] = int(values[index])
-        return atoms
-
-    def composition(self, basis: Literal["counts", "fractions"]) -> NDArray[np.float64]:
-        """Element counts or fractions, (structures, elements present in the set), columns by atomic number."""
-        elements, columns = np.unique(self.numbers, return_inverse=True)
-        rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        counts = np.zeros((len(self), len(elements)))
-        np.add.at(counts, (rows, columns), 1.0)
-        return counts if basis == "counts" else counts / counts.sum(axis=1, keepdims=True)
-
-    def reduced_formulas(self) -> tuple[str, ...]:
-        """Formulas reduced to smallest integers: the groups that cross-validation keeps together."""
-        reduced = []
-        for index in range(len(self)):
-            span = slice(self.offsets[index], self.offsets[index + 1])
-            elements, counts = np.unique(self.numbers[span], return_counts=True)
-            divisor = int(np.gcd.reduce(counts))
-            reduced.append(" ".join(f"{z}:{c // divisor}" for z, c in zip(elements, counts, strict=True)))
-        return tuple(reduced)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over ids, elements, cells and positions at 1e-6 Angstrom; labels do not count."""
-        rounded = np.round(self.positions * 1e6).astype(np.int64).tolist()
-        cells = np.round(self.cells.reshape(-1) * 1e6).astype(np.int64).tolist()
-        parts = [list(self.ids), self.numbers.tolist(), self.offsets.tolist(), rounded, cells, self.pbc.tolist()]
-        states = {"charges": self.charges, "spins": self.spins}
-        given = {name: values.tolist() for name, values in states.items() if values is not None}
-        return content_key([*parts, given] if given else parts)
 
 
 @dataclass(frozen=True)
@@ -144,7 +109,7 @@ class Dataset:
 
     def structures(self) -> Structures:
         """What a model may see. Raises DatasetError when file and card disagree."""
-        structures = _read_structures(self.folder / "structures.parquet")
+        structures = read_structures(self.folder / "structures.parquet")
         if structures.fingerprint() != self.card.fingerprint:
             raise DatasetError(
                 f"{self.folder / 'structures.parquet'}: fingerprint is {structures.fingerprint()}, "
@@ -171,8 +136,21 @@ class Dataset:
 
     def labels_fingerprint(self) -> str:
         """SHA-256 over the label values, so that a changed label recomputes the scores that use it."""
-        labels = self.labels()
-        return content_key({name: [repr(value) for value in labels[name]] for name in labels.columns})
+        states = [(self.folder / name).stat() for name in ("structures.parquet", "labels.parquet")]
+        return _labels_fingerprint(self.folder, str(self.card), *[(each.st_mtime_ns, each.st_size) for each in states])
+
+
+@functools.lru_cache(maxsize=64)
+def _labels_fingerprint(folder: Path, card: str, *state: Any) -> str:
+    """`card` and the `state` of the files tell one set from another: every record of a suite asks for this."""
+    del card, state
+    labels = load_dataset(folder).labels()
+    digest = hashlib.sha256(b"{")
+    for number, name in enumerate(sorted(labels.columns)):
+        digest.update(f"{',' if number else ''}{json.dumps(name)}:".encode())
+        feed_list(digest, labels[name].to_numpy(), lambda part: [repr(value) for value in part.tolist()])
+    digest.update(b"}")
+    return digest.hexdigest()
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -200,37 +178,20 @@ def known_datasets() -> dict[str, Dataset]:
 
 def find_dataset(name: str) -> Dataset:
     """The data set called `name`. Raises DatasetError listing what there is."""
-    known = known_datasets()
-    if name not in known:
-        if (SPECS / f"{name}.yaml").is_file():
-            raise DatasetError(f"data set {name!r} is not prepared; run `latent-matter data prepare {name}`")
-        raise DatasetError(f"data set {name!r} is unknown; known: {', '.join(sorted(known)) or 'none'}")
-    return known[name]
+    return find_datasets([name])[name]
 
 
-def structures_from_atoms(ids: list[str], images: list[Atoms], smiles: list[str] | None = None) -> Structures:
-    """Flatten ase.Atoms into `Structures`, rounded to 1e-6 Angstrom (what the fingerprint resolves).
-
-    Integers "charge" and "spin" in the `info` of all of them are kept.
-    """
-    lengths = [len(atoms) for atoms in images]
-    return Structures(
-        ids=tuple(ids),
-        formulas=tuple(str(atoms.symbols.formula.format("hill")) for atoms in images),
-        numbers=np.concatenate([atoms.numbers for atoms in images]).astype(np.int16),
-        positions=np.round(np.concatenate([atoms.positions for atoms in images]), 6),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        cells=np.round(np.stack([np.asarray(atoms.cell) for atoms in images]), 6),
-        pbc=np.stack([np.asarray(atoms.pbc, dtype=bool) for atoms in images]),
-        smiles=None if smiles is None else tuple(smiles),
-        charges=_of_all(images, "charge"),
-        spins=_of_all(images, "spin"),
-    )
-
-
-def _of_all(images: list[Atoms], name: str) -> NDArray[np.int64] | None:
-    values = [atoms.info.get(name) for atoms in images]
-    return np.array(values, dtype=np.int64) if values and all(isinstance(each, int) for each in values) else None
+def find_datasets(names: Iterable[str]) -> dict[str, Dataset]:
+    """The data sets called `names`. Raises one DatasetError that says how to get all those that are missing."""
+    wanted, known = list(names), known_datasets()
+    missing = [name for name in wanted if name not in known]
+    unknown = [name for name in missing if not (SPECS / f"{name}.yaml").is_file()]
+    if unknown:
+        raise DatasetError(f"data set {unknown[0]!r} is unknown; known: {', '.join(sorted(known)) or 'none'}")
+    if missing:
+        which = f"data set {missing[0]!r} is" if len(missing) == 1 else f"data sets {', '.join(missing)} are"
+        raise DatasetError(f"{which} not prepared; run `latent-matter data prepare {' '.join(missing)}`")
+    return {name: known[name] for name in wanted}
 
 
 def write_dataset(folder: Path, card: dict[str, object], structures: Structures, labels: pd.DataFrame) -> Dataset:
@@ -240,28 +201,17 @@ def write_dataset(folder: Path, card: dict[str, object], structures: Structures,
     reader never finds a card without its files.
     """
     folder = Path(folder)
-    spans = list(zip(structures.offsets[:-1], structures.offsets[1:], strict=True))
-    frame = pd.DataFrame(
-        {
-            "id": structures.ids,
-            "formula": structures.formulas,
-            "numbers": [structures.numbers[a:b] for a, b in spans],
-            "positions": [structures.positions[a:b].reshape(-1) for a, b in spans],
-            "cell": [cell.reshape(-1) for cell in structures.cells],
-            "pbc": list(structures.pbc),
-        }
-    )
-    if structures.smiles is not None:
-        frame["smiles"] = structures.smiles
-    if structures.sequences is not None:
-        frame["sequence"] = structures.sequences
-    if structures.charges is not None:
-        frame["charge"] = structures.charges
-    if structures.spins is not None:
-        frame["spin"] = structures.spins
-    _write_parquet(folder / "structures.parquet", frame)
+    starts = range(0, len(structures), ROW_GROUP)
+    parts = (np.arange(start, min(start + ROW_GROUP, len(structures))) for start in starts)
+    write_tables(folder / "structures.parquet", (structures_table(structures.take(part)) for part in parts))
     ordered = labels.loc[list(structures.ids)].astype(np.float64)
-    _write_parquet(folder / "labels.parquet", ordered.rename_axis("id").reset_index())
+    with atomic_path(folder / "labels.parquet") as temporary:
+        ordered.rename_axis("id").reset_index().to_parquet(temporary, index=False, compression="zstd")
+    return write_card(folder, card, structures)
+
+
+def write_card(folder: Path, card: dict[str, object], structures: Structures) -> Dataset:
+    """Write the card of a data set whose files are in `folder` already; fills in count and fingerprint."""
     filled = DatasetCard.model_validate(
         {**card, "structures": len(structures), "fingerprint": structures.fingerprint()}
     )
@@ -274,45 +224,5 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file") from None
-    except (OSError, ValueError, TypeError, KeyError, MemoryError) as error:
+    except READ_ERRORS as error:
         raise DatasetError(f"{path}: not a readable Parquet file: {error}") from error
-
-
-def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        frame.to_parquet(temporary, index=False, compression="zstd")
-
-
-def _read_structures(path: Path) -> Structures:
-    frame = _read_parquet(path)
-    missing = set(STRUCTURE_COLUMNS) - set(frame.columns)
-    if missing:
-        raise DatasetError(f"{path}: columns {sorted(missing)} are missing; found {sorted(frame.columns)}")
-    try:
-        return _structures_of(path, frame)
-    except DatasetError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f"{path}: columns are not of the format: {error}") from error
-
-
-def _structures_of(path: Path, frame: pd.DataFrame) -> Structures:
-    if frame["id"].duplicated().any():
-        raise DatasetError(f"{path}: id {frame['id'][frame['id'].duplicated()].iloc[0]!r} occurs more than once")
-    lengths = frame["numbers"].map(len).to_numpy()
-    wrong = np.flatnonzero(frame["positions"].map(len).to_numpy() != 3 * lengths)
-    if len(wrong):
-        raise DatasetError(f"{path}: row {frame['id'].iloc[wrong[0]]!r} has not three coordinates an atom")
-    return Structures(
-        ids=tuple(frame["id"]),
-        formulas=tuple(frame["formula"]),
-        numbers=np.concatenate(frame["numbers"].to_list()).astype(np.int16),
-        positions=np.concatenate(frame["positions"].to_list()).reshape(-1, 3).astype(np.float64),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        cells=np.stack(frame["cell"].to_list()).reshape(-1, 3, 3).astype(np.float64),
-        pbc=np.stack(frame["pbc"].to_list()).astype(bool),
-        smiles=tuple(frame["smiles"]) if "smiles" in frame.columns else None,
-        sequences=tuple(frame["sequence"]) if "sequence" in frame.columns else None,
-        charges=frame["charge"].to_numpy(np.int64) if "charge" in frame.columns else None,
-        spins=frame["spin"].to_numpy(np.int64) if "spin" in frame.columns else None,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from altair.utils.schemapi import debug_mode
@@ -26,10 +27,10 @@ class Plate:
 
 def plates(site: Site, board: Board) -> list[Plate]:
     """All figures of a board, drawn."""
-    with debug_mode(
-        False
-    ):  # a schema check of every row takes longer than all drawings; drawing fails on what is wrong
-        return [Plate(figure, draw(figure)) for figure in board_figures(site, board)]
+    figures = board_figures(site, board)
+    # A schema check of every row takes longer than all drawings; drawing fails on what is wrong.
+    with debug_mode(False), ThreadPoolExecutor() as pool:
+        return [Plate(figure, drawing) for figure, drawing in zip(figures, pool.map(draw, figures), strict=True)]
 
 
 def figure_pages(site: Site, board: Board, drawn: list[Plate]) -> Iterator[tuple[str, str]]:

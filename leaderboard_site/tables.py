@@ -171,16 +171,22 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[Row]:
     """The rows of one CSV, which must have at least `columns`."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream, restval="")
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            reader = csv.reader(stream)
+            header = next(reader, [])
+            missing = [column for column in columns if column not in header]
             if missing:
                 raise TableError(f"{path}: missing column {', '.join(missing)}")
-            rows = [Row(path, reader.line_num, cells) for cells in reader]
+            rows = [_row(path, reader.line_num, header, cells) for cells in reader if cells]
     except FileNotFoundError:
         raise TableError(f"{path}: no such file") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path}: not a UTF-8 CSV: {error}") from error
-    ragged = next((row for row in rows if None in row.cells), None)
-    if ragged is not None:
-        raise TableError(f"{path}: line {ragged.line}: more cells than the header has columns")
     return rows
+
+
+def _row(path: Path, line: int, header: list[str], cells: list[str]) -> Row:
+    """A line's cells by column; those that it lacks at its end are empty."""
+    if len(cells) > len(header):
+        raise TableError(f"{path}: line {line}: more cells than the header has columns")
+    empty = [""] * (len(header) - len(cells))
+    return Row(path, line, dict(zip(header, [*cells, *empty], strict=True)))

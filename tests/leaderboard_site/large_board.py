@@ -26,6 +26,7 @@ PROBES = (
     "r2_partial r2_geometry r2_composition r2_partial_mlp r2_geometry_mlp entanglement_mlp entanglement_trees "
     "selectivity isomer_order r2_partial_64 learning_area"
 ).split()
+MAPPED = 500  # structures of a data set on a model's map, as the benchmark lays them out
 UNDIRECTED = ("cknna", "mutual_knn", "cka", "dcor", "dcor_biased", "cknna_residual")
 DIRECTED = ("information_imbalance", "gfre")
 
@@ -105,6 +106,13 @@ def _fill(
             for target in TARGETS
             for step in range(6)
         ]  # fmt: skip
+        for dataset in DATASETS:
+            laid_out = zip(random.normal(size=(MAPPED, 2)), random.gamma(2.0, size=MAPPED), strict=True)
+            tables["coordinates"] += [
+                {**suite, "model": name, "dataset": dataset, "structure": f"{dataset}-{index:05d}",
+                 "x": float(x), "y": float(y), "error": float(error)}
+                for index, ((x, y), error) in enumerate(laid_out)
+            ]  # fmt: skip
     place = random.uniform(size=(len(names), 3))
     for dataset in DATASETS:
         for i, a in enumerate(names):

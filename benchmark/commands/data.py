@@ -12,7 +12,8 @@ import typer
 import yaml
 
 from benchmark.commands.common import JsonFlag, say
-from benchmark.datasets.prepare import SOURCES_VARIABLE, is_current, prepare_dataset
+from benchmark.datasets.prepare import is_current, prepare_dataset
+from benchmark.datasets.sources import SOURCES_VARIABLE
 from benchmark.datasets.spec import DatasetSpec, find_spec, known_specs
 from benchmark.datasets.store import Dataset, DatasetError, find_dataset, known_datasets
 from benchmark.schema import InvalidFileError

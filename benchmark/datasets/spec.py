@@ -1,4 +1,4 @@
-"""How a data set is made from a source file that the project does not ship: specs/<id>.yaml.
+"""How a data set is made from source files that the project does not ship: specs/<id>.yaml.
 
 A spec is versioned like a suite: whatever could change a structure or a label is in it, and `fingerprint` says
 which structures must come out.
@@ -18,12 +18,48 @@ from benchmark.schema import Identifier, InvalidFileError, Sentence, Sha256, Str
 
 
 class SourceFile(Strict):
-    """The file that the structures and labels are read from."""
+    """A file of a source: an archive, a file that the reader reads, or a folder of them.
 
-    file: str = Field(pattern=r"^[\w.-]+$", description="its name; it is looked for below the folders given")
-    sha256: Sha256
+    It is looked for below the user's folders, else fetched from `url` or from the data set `repository` of the
+    Hugging Face hub at `revision`. Without `sha256` it is taken as it is, and the card says what was read.
+    """
+
+    file: str = Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$", description="its name, with folders where need be")
+    sha256: Sha256 | None = None
+    url: str | None = Field(default=None, pattern=r"^https://\S+$")
+    repository: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    beside: bool = Field(default=False, description="handed to the reader beside the others, not read by itself")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> SourceFile:
+        if self.url is not None and self.repository is not None:
+            raise ValueError("accepted is url or repository, not both")
+        if self.revision is not None and self.repository is None:
+            raise ValueError("revision: belongs to a repository")
+        return self
+
+    @property
+    def place(self) -> str | None:
+        """Where it is fetched from, for people; None where it cannot be."""
+        return self.url or (f"https://huggingface.co/datasets/{self.repository}" if self.repository else None)
+
+
+class DataSource(Strict):
+    """The files that the structures and labels are read from. `url`: a page about them."""
+
     description: Sentence
     url: str | None = None
+    files: list[SourceFile] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _something_is_read(self) -> DataSource:
+        names = [file.file for file in self.files]
+        if len(set(names)) != len(names):
+            raise ValueError(f"files: a name occurs twice in {names}")
+        if all(file.beside for file in self.files):
+            raise ValueError("files: all of them are beside; nothing is left to read")
+        return self
 
 
 class Sample(Strict):
@@ -66,9 +102,9 @@ class DatasetSpec(Strict):
     licence: Sentence
     reader: str
     options: dict[str, Any] = Field(default_factory=dict, description="handed to the reader")
-    source: SourceFile
+    source: DataSource
     sample: Sample
-    most_atoms: int | None = Field(default=None, ge=1, description="larger structures are left out")
+    most_atoms: int | None = Field(default=None, ge=1, description="larger ones (in residues) are left out")
     periodic: bool
     composition_basis: Literal["counts", "fractions"]
     labels: dict[Identifier, SpecLabel] = Field(min_length=1)

@@ -1,6 +1,5 @@
 """Data sets made from a user's files: what is drawn, converted, refused, and that nothing half-made stays."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from ase.io import write
 from typer.testing import CliRunner
 
 from benchmark.cli import app
-from benchmark.datasets import prepare
-from benchmark.datasets.prepare import SOURCES_VARIABLE, prepare_dataset
-from benchmark.datasets.readers import READERS, SourceStructure
+from benchmark.datasets.prepare import prepare_dataset
+from benchmark.datasets.readers import READERS, Shard
+from benchmark.datasets.sources import SOURCES_VARIABLE, find_sources
 from benchmark.datasets.spec import DatasetSpec, known_specs, load_spec
 from benchmark.datasets.store import DATASETS_VARIABLE, DatasetError, dataset_folders, find_dataset
 from benchmark.datasets.units import conversion
@@ -44,7 +43,10 @@ def spec_of(path: Path, **changes: Any) -> DatasetSpec:
         "licence": "CC0-1.0",
         "reader": "extxyz",
         "options": {"id": "name"},
-        "source": {"file": path.name, "sha256": sha256_of_file(path), "description": "made by a test"},
+        "source": {
+            "description": "made by a test",
+            "files": [{"file": path.name, "sha256": sha256_of_file(path)}],
+        },
         "sample": {"n": 100, "seed": 3},
         "periodic": True,
         "composition_basis": "fractions",
@@ -93,15 +95,6 @@ def test_a_draw_depends_on_the_seed_and_not_on_the_order_of_the_file(salts: Path
     assert len({frozenset(drawn(salts, seed)) for seed in range(4)}) > 1
 
 
-def test_a_larger_draw_holds_the_smaller_one_however_often_candidates_are_pruned() -> None:
-    source = SourceStructure("x", molecule("H2O"))
-    ranks = [f"{(7919 * row) % 5003:05d}" for row in range(5003)]
-    candidates = [prepare.Candidate(rank, row, source, {}) for row, rank in enumerate(ranks)]
-    chosen = prepare._draw(iter(candidates), 50, Counter())
-    assert sorted(each.rank for each in chosen) == [f"{rank:05d}" for rank in range(50)]
-    assert [each.row for each in chosen] == sorted(each.row for each in chosen)
-
-
 def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
     images = crystals(3)
     repeated = images[0].copy()
@@ -116,7 +109,8 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
     path = tmp_path / "mixed.xyz"
     write(path, [*images, repeated, unlabelled, large, loose], format="extxyz")
     dataset = prepare_dataset(spec_of(path, most_atoms=20), tmp_path / "out", path)
-    assert dataset.structures().ids == ("salt-0", "salt-1", "salt-2")
+    first = set(dataset.structures().ids) - {"salt-1", "salt-2"}
+    assert first in ({"salt-0"}, {"again"})  # which of the two that are alike stays, their random numbers say
     assert dataset.card.left_out == {
         "a label is missing or not finite": 1,
         "more than 20 atoms": 1,
@@ -136,9 +130,7 @@ def test_a_prepared_data_set_is_found_and_made_again_only_for_another_spec(
     card = tmp_path / "kept/salts/dataset.yaml"
     written = card.stat().st_mtime_ns
     salts.rename(tmp_path / "away")
-    prepare_dataset(
-        spec_of(tmp_path / "away", source=spec_of(tmp_path / "away").source.model_dump() | {"file": "salts.xyz"})
-    )
+    prepare_dataset(spec)
     assert card.stat().st_mtime_ns == written
     (tmp_path / "away").rename(salts)
     prepare_dataset(spec_of(salts, sample={"n": 5, "seed": 0}))
@@ -170,7 +162,7 @@ def test_structures_other_than_the_spec_says_are_refused_and_leave_the_older_set
     with pytest.raises(DatasetError, match=r"12 structures with fingerprint .* the spec of salts says 0000"):
         prepare_dataset(spec_of(salts, fingerprint="0" * 64), tmp_path / "out", salts)
     assert first.structures().ids[0] == "salt-0"
-    assert list((tmp_path / "out/.partial/salts").iterdir()) == []
+    assert [each.name for each in (tmp_path / "out/.partial/salts").iterdir()] == ["draw.sqlite"]
     spec = spec_of(salts, fingerprint=first.card.fingerprint)
     assert prepare_dataset(spec, tmp_path / "out", salts).card == first.card
 
@@ -223,21 +215,21 @@ def test_molecule_arrays_are_read_with_their_labels(tmp_path: Path) -> None:
     np.testing.assert_allclose(dataset.labels()["gap"], np.array([0.5, 0.25]) * units.Hartree)
     np.savez(path, **{**arrays, "Z": arrays["Z"][:-1]})
     with pytest.raises(InvalidFileError, match=r"N counts 8 atoms, so Z \(8,\)"):
-        list(READERS["molecule-arrays"](path, {}))
+        list(READERS["molecule-arrays"].read(Shard(path.name, path), {}))
     path.write_bytes(b"PK no")
     with pytest.raises(InvalidFileError, match=r"not a readable \.npz file"):
-        list(READERS["molecule-arrays"](path, {}))
+        list(READERS["molecule-arrays"].read(Shard(path.name, path), {}))
 
 
 def test_a_broken_frame_or_key_is_named(salts: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidFileError, match="frame 0 has no 'label'"):
-        list(READERS["extxyz"](salts, {"id": "label"}))
-    with pytest.raises(InvalidFileError, match="options \\['colour'\\] are unknown; accepted: id, smiles"):
-        list(READERS["extxyz"](salts, {"colour": "blue"}))
+        list(READERS["extxyz"].read(Shard(salts.name, salts), {"id": "label"}))
+    with pytest.raises(InvalidFileError, match=r"options \['colour'\] are unknown; accepted: id, smiles, "):
+        list(READERS["extxyz"].read(Shard(salts.name, salts), {"colour": "blue"}))
     broken = tmp_path / "broken.xyz"
     broken.write_text("\n".join(salts.read_text().splitlines()[:6]))
     with pytest.raises(InvalidFileError, match="frame 1: not extended XYZ"):
-        list(READERS["extxyz"](broken, {}))
+        list(READERS["extxyz"].read(Shard(broken.name, broken), {}))
 
 
 def test_units_of_different_dimension_are_not_converted() -> None:
@@ -252,8 +244,8 @@ def test_units_of_different_dimension_are_not_converted() -> None:
 def test_an_unknown_reader_or_unit_of_a_spec_is_named(salts: Path, tmp_path: Path) -> None:
     values = spec_of(salts).model_dump(mode="json")
     path = tmp_path / "salts.yaml"
-    path.write_text(yaml.safe_dump(values | {"reader": "lmdb"}))
-    with pytest.raises(InvalidFileError, match="reader 'lmdb' is unknown; accepted: extxyz, molecule-arrays"):
+    path.write_text(yaml.safe_dump(values | {"reader": "pickle"}))
+    with pytest.raises(InvalidFileError, match="reader 'pickle' is unknown; accepted: ase-db, aselmdb"):
         load_spec(path)
     values["labels"]["volume"]["unit"] = "eV"
     path.write_text(yaml.safe_dump(values))
@@ -287,11 +279,11 @@ def test_the_commands_prepare_verify_and_describe(salts: Path, tmp_path: Path, m
 @pytest.mark.parametrize("spec", known_specs().values(), ids=known_specs().keys())
 def test_a_shipped_spec_gives_the_structures_it_promises(spec: DatasetSpec, tmp_path: Path) -> None:
     try:
-        source = prepare.find_source(spec)
+        find_sources(spec, None, None)
     except DatasetError as error:
         pytest.skip(str(error))
     assert spec.fingerprint is not None
-    dataset = prepare_dataset(spec, tmp_path, source)
+    dataset = prepare_dataset(spec, tmp_path)
     assert dataset.card.fingerprint == spec.fingerprint
     assert len(dataset.structures()) == spec.sample.n
     labels = dataset.labels()

@@ -37,6 +37,7 @@ from benchmark.commands.common import (
 )
 from benchmark.commands.data import data
 from benchmark.commands.listing import listing
+from benchmark.commands.operation import ExecutorOption, LogFormatOption, SchedulerOption, operated, status
 from benchmark.commands.plan import plan
 from benchmark.commands.publishing import publish_results, pull_results
 from benchmark.commands.weights import weights
@@ -56,6 +57,7 @@ app.add_typer(listing, name="list")
 app.add_typer(data, name="data")
 app.command()(weights)
 app.command()(plan)
+app.command()(status)
 app.command("publish")(publish_results)
 app.command("pull")(pull_results)
 
@@ -91,6 +93,9 @@ def run(
     checkpoint: CheckpointOption = None,
     offline: OfflineFlag = False,
     sandbox: SandboxOption = "auto",
+    executor: ExecutorOption = "local",
+    scheduler: SchedulerOption = None,
+    log_format: LogFormatOption = "text",
 ) -> None:
     """Check, embed and score models and write the tables.
 
@@ -98,17 +103,19 @@ def run(
 
         latent-matter run --suite quick
         latent-matter run --suite quick --models chgnet-0.3.0,sevennet-0
+        latent-matter run --suite quick --executor dask --scheduler tcp://10.0.0.1:8786
     """
     chosen = suite_called(suite)
     entries, broken = submissions_in(submissions)
     settings = settings_of(work, results, accelerator, jobs, timeout, checkpoint, offline, entries, sandbox)
     wanted = wanted_models(models, entries, broken)
-    with TerminalProgress() as progress:
+    with operated(settings, chosen, submissions, executor, scheduler, log_format) as (settings, progress):
         records = pipeline.run(chosen, entries, broken, settings, progress, wanted)
     failed = [record for record in records if record.status != "ok"]
     for record in failed:
         say(f"{record.status}: {record.model}: {record.reason}")
     print(f"{len(records) - len(failed)} of {len(records)} models scored; tables in {results / 'tables'}")
+    print(f"report in {results / chosen.key / 'report.md'}")
     raise SystemExit(1 if failed else 0)
 
 
@@ -127,6 +134,9 @@ def embed(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Also embed what the models are compared with; copy all here.")
     ] = None,
+    executor: ExecutorOption = "local",
+    scheduler: SchedulerOption = None,
+    log_format: LogFormatOption = "text",
     as_json: JsonFlag = False,
 ) -> None:
     """Check and embed models on the data sets of a suite, without scoring them.
@@ -141,7 +151,7 @@ def embed(
     selected = pipeline.select_models(chosen, entries, wanted)
     if wanted is not None and bundle is None:
         selected = wanted
-    with TerminalProgress() as progress:
+    with operated(settings, chosen, submissions, executor, scheduler, log_format, scored=False) as (settings, progress):
         done = pipeline.embed_models(chosen, entries, selected, settings, progress)
     if bundle is not None:
         write_bundle(bundle, chosen, wanted or selected, done, work)
@@ -167,6 +177,9 @@ def score(
         Path | None, typer.Option("--bundle", help="Score the models of this bundle of features.")
     ] = None,
     jobs: JobsOption = None,
+    executor: ExecutorOption = "local",
+    scheduler: SchedulerOption = None,
+    log_format: LogFormatOption = "text",
 ) -> None:
     """Score the models whose features are in the work folder or in a bundle; starts no model.
 
@@ -176,7 +189,7 @@ def score(
     chosen = suite_called(suite)
     entries, _ = submissions_in(submissions)
     settings = settings_of(bundle or work, results, "auto", jobs, 900.0, None, True, entries)
-    with TerminalProgress() as progress:
+    with operated(settings, chosen, submissions, executor, scheduler, log_format) as (settings, progress):
         if bundle is None:
             records = pipeline.score_embedded(chosen, entries, settings, progress)
         else:

@@ -107,7 +107,8 @@ def compare_models(
     for model, reason in [*embedded.failures.items(), *((m, why) for (m, _), why in embedded.missing.items())]:
         raise InvalidFileError(f"{model}: {reason}")
     evaluation = Evaluation(suite, entries, embedded.sidecars, settings.work)
-    values = [value for name in suite.datasets() for value in PairTask(evaluation, first, (second,), name)()]
+    tasks = [PairTask(evaluation, first, (second,), name) for name in suite.datasets()]
+    values = [value for task in tasks for value in task(lambda _: None)]
     columns = [
         "dataset",
         "metric",

@@ -8,7 +8,8 @@ include a digest of the scoring code.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from benchmark.datasets.store import find_dataset
 from benchmark.embedding.extraction import load_embedded
 from benchmark.embedding.features import FeatureSet, Sidecar, kept_positions
 from benchmark.files import content_key, sha256_of_tree
+from benchmark.journal import Report
 from benchmark.products import ProductCache
 from benchmark.results.records import (
     PROTOCOL_VERSION,
@@ -28,11 +30,14 @@ from benchmark.results.records import (
     Score,
 )
 from benchmark.scoring.data import lineage, scoring_data
+from benchmark.scoring.passes import PassFolder
 from benchmark.scoring.scorer import Scorer
 from benchmark.submission import Entry
 from benchmark.suite import Suite
 
 SCORING_CODE = ("metrics", "scoring")
+GROUP = 12
+"""Models whose reconstruction errors are found by one task; each is factorised once a task."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,11 @@ class Evaluation:
 
         cache = ProductCache(self.work / "products", scoring_version())
         return Scorer(self.suite, data, features, lineage(self.entries), cache)
+
+    @property
+    def passes(self) -> Path:
+        """Where passes are laid out for several processes."""
+        return self.work.absolute() / "work" / "passes"
 
     def left_out(self, dataset: str) -> list[str]:
         """Structures that some model cannot embed: no model is scored on them, so that all are compared on the same."""
@@ -151,7 +161,8 @@ class ScoreTask:
     evaluation: Evaluation
     model: str
 
-    def __call__(self) -> Scored:
+    def __call__(self, report: Report) -> Scored:
+        del report
         scorer = _scorer_of(self.evaluation)
         scores = scorer.score(self.model)
         layers = layer_values(self.model, self.evaluation, [*scores, *scorer.layer_scores(self.model)])
@@ -177,7 +188,8 @@ class PairTask:
     others: tuple[str, ...]
     dataset: str
 
-    def __call__(self) -> list[PairValue]:
+    def __call__(self, report: Report) -> list[PairValue]:
+        del report
         return _scorer_of(self.evaluation).pairs(self.model, self.others, self.dataset)
 
     def __str__(self) -> str:
@@ -185,20 +197,108 @@ class PairTask:
 
 
 @dataclass(frozen=True)
-class PassTask:
-    """Compare all of `models` on one data set at once, for the tasks above to find."""
+class LayOutTask:
+    """Lay out the passes over all of `models` on one data set; gives their blocks that are to be computed."""
 
     evaluation: Evaluation
     models: tuple[str, ...]
     dataset: str
 
-    def __call__(self) -> None:
-        _scorer_of(self.evaluation).stream(self.models, self.dataset)
+    def __call__(self, report: Report) -> list[BlockTask]:
+        del report
+        passes = _scorer_of(self.evaluation).lay_out_passes(self.models, self.dataset, self.evaluation.passes)
+        return [BlockTask(each, block, self.dataset) for each in passes for block in each.missing()]
+
+    def __str__(self) -> str:
+        return f"lay out · {self.dataset}"
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """Compute a block of rows of a pass."""
+
+    passing: PassFolder
+    block: tuple[int, int]
+    dataset: str
+
+    def __call__(self, report: Report) -> None:
+        del report
+        self.passing.compute(self.block)
+
+    def __str__(self) -> str:
+        return f"{self.passing.folder.name[:8]} · {self.dataset} · rows {self.block[0]}-{self.block[1] - 1}"
+
+
+@dataclass(frozen=True)
+class PassTask:
+    """Put the blocks of the passes over `models` on one data set together, for the tasks above to find."""
+
+    evaluation: Evaluation
+    models: tuple[str, ...]
+    dataset: str
+
+    def __call__(self, report: Report) -> None:
+        del report
+        _scorer_of(self.evaluation).stream(self.models, self.dataset, self.evaluation.passes)
 
     def __str__(self) -> str:
         return f"all pairs · {self.dataset}"
 
 
-def call(task: ScoreTask | PairTask | PassTask) -> Scored | list[PairValue] | None:
-    """Run a task; a module-level function, so that it can be sent to a process."""
-    return task()
+@dataclass(frozen=True)
+class ReconstructTask:
+    """Reconstruction errors between the models of two groups on one data set, for the tasks above to find."""
+
+    evaluation: Evaluation
+    groups: tuple[tuple[str, ...], tuple[str, ...]]
+    dataset: str
+
+    def __call__(self, report: Report) -> None:
+        del report
+        _scorer_of(self.evaluation).reconstruct(self.groups, self.dataset)
+
+    def __str__(self) -> str:
+        spans = " with ".join(dict.fromkeys(f"{group[0]} to {group[-1]}" for group in self.groups))
+        return f"reconstruct · {self.dataset} · {spans}"
+
+
+def pass_tasks(evaluation: Evaluation, models: Sequence[str]) -> list[PassTask]:
+    """What compares all models on each data set that several of them have features on."""
+    return [PassTask(evaluation, there, name) for name, there in _together(evaluation, models).items()]
+
+
+def lay_out_tasks(evaluation: Evaluation, models: Sequence[str]) -> list[LayOutTask]:
+    """What has to run before those."""
+    return [LayOutTask(evaluation, there, name) for name, there in _together(evaluation, models).items()]
+
+
+def reconstruct_tasks(evaluation: Evaluation, models: Sequence[str]) -> list[ReconstructTask]:
+    """Reconstruction errors of all pairs, groups of models at a time."""
+    tasks = []
+    for name, there in _together(evaluation, models).items():
+        groups = [there[start : start + GROUP] for start in range(0, len(there), GROUP)]
+        tasks += [
+            ReconstructTask(evaluation, pair, name) for pair in itertools.combinations_with_replacement(groups, 2)
+        ]
+    return tasks
+
+
+def pair_tasks(evaluation: Evaluation, models: Sequence[str], beside: Set[str]) -> list[PairTask]:
+    """A task a model and data set: its pairs with the models that follow, unless both are `beside`. Largest first."""
+    tasks = []
+    for dataset in evaluation.suite.datasets():
+        present = [model for model in models if (model, dataset) in evaluation.sidecars]
+        for index, model in enumerate(present[:-1]):
+            others = tuple(other for other in present[index + 1 :] if not {model, other} <= beside)
+            if others:
+                tasks.append(PairTask(evaluation, model, others, dataset))
+    structures = {place: sidecar.structures for place, sidecar in evaluation.sidecars.items()}
+    return sorted(tasks, key=lambda task: -len(task.others) * structures[task.model, task.dataset])
+
+
+def _together(evaluation: Evaluation, models: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    present = {
+        dataset: tuple(model for model in models if (model, dataset) in evaluation.sidecars)
+        for dataset in evaluation.suite.datasets()
+    }
+    return {dataset: there for dataset, there in present.items() if len(there) > 1}

@@ -2,14 +2,16 @@
 
 Embedding tasks wait for worker processes and run in threads; scoring tasks compute and run in
 processes. A task that raises never takes another one down: its exception is its outcome.
+`cluster.py` runs the same tasks on many machines.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -60,6 +62,75 @@ class Outcome(Generic[TaskT, ValueT]):
     error: Exception | None
 
 
+class Executor(Protocol):
+    """Where tasks run."""
+
+    @property
+    def shards_per_task(self) -> int | None:
+        """Embeddings of more shards than this are split into tasks of so many; None: never."""
+
+    def run(
+        self, tasks: Sequence[TaskT], function: Callable[[TaskT], ValueT], *, models: bool = False
+    ) -> Iterable[Outcome[TaskT, ValueT]]:
+        """Outcomes of `function` on each task, in the order in which they end; the first tasks start first.
+
+        models: the tasks start models in processes of their own, and wait for them.
+        """
+
+
+class LocalExecutor:
+    """This machine, `jobs` tasks at once. Processes live on from stage to stage, with what they have read."""
+
+    shards_per_task = None
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._processes: ProcessPoolExecutor | None = None
+
+    def run(
+        self, tasks: Sequence[TaskT], function: Callable[[TaskT], ValueT], *, models: bool = False
+    ) -> Iterable[Outcome[TaskT, ValueT]]:
+        """See `Executor`: threads for tasks that wait for models, processes for those that compute.
+
+        One linear-algebra thread a process, also where there is one job: the number of threads decides the last bits
+        of a matrix product, and results must not depend on the number of jobs.
+        """
+        if models:
+            yield from in_threads(tasks, function, self.jobs)
+        elif self.jobs <= 1:
+            with threadpool_limits(limits=1):
+                for task in tasks:
+                    yield _attempt(task, function)
+        else:
+            yield from self._in_processes(tasks, function)
+
+    def _in_processes(
+        self, tasks: Sequence[TaskT], function: Callable[[TaskT], ValueT]
+    ) -> Iterable[Outcome[TaskT, ValueT]]:
+        waiting, broken = list(tasks), list[Outcome[TaskT, ValueT]]()
+        for _ in range(POOLS):
+            broken = []
+            if self._processes is None and waiting:
+                context = multiprocessing.get_context("spawn")
+                self._processes = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_one_thread)
+            for outcome in _collect(self._processes, waiting, function) if self._processes is not None else ():
+                if isinstance(outcome.error, BrokenProcessPool):
+                    broken.append(outcome)
+                else:
+                    yield outcome
+            if not broken:
+                return
+            self.close()
+            waiting = [outcome.task for outcome in broken]
+        yield from broken
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._processes is not None:
+            self._processes.shutdown(cancel_futures=True)
+            self._processes = None
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
@@ -71,35 +142,6 @@ def in_threads(
     """Outcomes of `function` on each task, `jobs` at once, in the order in which they end."""
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         yield from _collect(pool, tasks, function)
-
-
-def in_processes(
-    tasks: Iterable[TaskT], function: Callable[[TaskT], ValueT], jobs: int
-) -> Iterable[Outcome[TaskT, ValueT]]:
-    """The same in `jobs` processes with one linear-algebra thread each.
-
-    One thread each also where there is one job: the number of threads decides the last bits of a
-    matrix product, and results must not depend on the number of jobs.
-    """
-    if jobs <= 1:
-        with threadpool_limits(limits=1):
-            for task in tasks:
-                yield _attempt(task, function)
-        return
-    waiting = list(tasks)
-    for _ in range(POOLS):
-        broken: list[Outcome[TaskT, ValueT]] = []
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_one_thread) as pool:
-            for outcome in _collect(pool, waiting, function):
-                if isinstance(outcome.error, BrokenProcessPool):
-                    broken.append(outcome)
-                else:
-                    yield outcome
-        if not broken:
-            return
-        waiting = [outcome.task for outcome in broken]
-    yield from broken
 
 
 def _one_thread() -> None:
@@ -115,16 +157,16 @@ def _attempt(task: TaskT, function: Callable[[TaskT], ValueT]) -> Outcome[TaskT,
 
 
 def _collect(
-    pool: Executor, tasks: Iterable[TaskT], function: Callable[[TaskT], ValueT]
+    pool: futures.Executor, tasks: Iterable[TaskT], function: Callable[[TaskT], ValueT]
 ) -> Iterable[Outcome[TaskT, ValueT]]:
-    futures: dict[Future[ValueT], TaskT] = {pool.submit(function, task): task for task in tasks}
+    started: dict[Future[ValueT], TaskT] = {pool.submit(function, task): task for task in tasks}
     try:
-        for future in as_completed(futures):
+        for future in as_completed(started):
             error = future.exception()
             if error is not None and not isinstance(error, Exception):
                 raise error
-            yield Outcome(futures[future], None if error else future.result(), error)
+            yield Outcome(started[future], None if error else future.result(), error)
     finally:
         # Ctrl-C or a broken caller: what has not started never starts.
-        for future in futures:
+        for future in started:
             future.cancel()

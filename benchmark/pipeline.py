@@ -10,23 +10,35 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmark.datasets.store import find_dataset
-from benchmark.embedding.conformance import NOT_AT_HAND, find_conformance, run_conformance
+from benchmark.embedding.conformance import NOT_AT_HAND, find_conformance
 from benchmark.embedding.errors import EmbeddingError
-from benchmark.embedding.extraction import EmbeddingSettings, embed, feature_key, find_features, prepare
-from benchmark.embedding.features import Sidecar
+from benchmark.embedding.extraction import EmbeddingSettings, feature_key, find_features, prepare
 from benchmark.embedding.machine import Accelerator
 from benchmark.embedding.sandbox import SandboxMode
-from benchmark.evaluation import Evaluation, PairTask, PassTask, Scored, ScoreTask, call
-from benchmark.execution import Progress, available_cores, in_processes, in_threads
+from benchmark.embedding.tasks import CheckTask, EmbedTask, largest_first, located, size_of
+from benchmark.evaluation import (
+    BlockTask,
+    Evaluation,
+    PairTask,
+    Scored,
+    ScoreTask,
+    lay_out_tasks,
+    pair_tasks,
+    pass_tasks,
+    reconstruct_tasks,
+)
+from benchmark.execution import Executor, LocalExecutor, Outcome, Progress, TaskT, available_cores
 from benchmark.export import export_results, write_settings
 from benchmark.files import content_key, write_json
+from benchmark.journal import Journal, Watched
 from benchmark.recording import Embedded, describe_failure, failed_record, reproduce, scored_record
-from benchmark.results.records import ConformanceCheck, PairValue, Record, read_record, write_record
+from benchmark.results.records import PairValue, Record, read_record, write_record
 from benchmark.schema import InvalidFileError
 from benchmark.submission import BrokenSubmission, Entry
 from benchmark.suite import Suite
@@ -34,7 +46,11 @@ from benchmark.suite import Suite
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a run works and how."""
+    """Where a run works and how.
+
+    jobs: tasks at once on this machine. threads: of each model; None shares the cores among the jobs. executor: where
+    tasks run; None: on this machine. journal: where to write what happens.
+    """
 
     work: Path = Path(".latent-matter")
     results: Path = Path("results")
@@ -44,14 +60,22 @@ class Settings:
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     offline: bool = False
     sandbox: SandboxMode = "auto"
+    threads: int | None = None
+    executor: Executor | None = None
+    journal: Journal | None = None
+
+    @functools.cached_property
+    def runner(self) -> Executor:
+        """Where tasks run."""
+        return self.executor or LocalExecutor(self.jobs)
 
     @property
     def embedding(self) -> EmbeddingSettings:
-        """The part of the settings that embedding needs; the cores are shared among the jobs."""
+        """The part of the settings that embedding needs."""
         return EmbeddingSettings(
             cache=self.work,
             accelerator=self.accelerator,
-            threads=max(1, available_cores() // max(1, self.jobs)),
+            threads=self.threads or max(1, available_cores() // max(1, self.jobs)),
             timeout=self.timeout,
             offline=self.offline,
             checkpoints=self.checkpoints,
@@ -65,17 +89,6 @@ class Settings:
     def pairs_path(self, suite: Suite) -> Path:
         """Where the pairwise values of the suite lie."""
         return self.results / suite.key / "pairs.json"
-
-
-@dataclass(frozen=True)
-class EmbeddingTask:
-    """Embed one data set with one model, or (dataset None) run the model's conformance checks."""
-
-    model: str
-    dataset: str | None
-
-    def __str__(self) -> str:
-        return f"{self.model} · {self.dataset or 'conformance'}"
 
 
 def select_models(suite: Suite, entries: Mapping[str, Entry], wanted: Sequence[str] | None) -> list[str]:
@@ -98,27 +111,42 @@ def select_models(suite: Suite, entries: Mapping[str, Entry], wanted: Sequence[s
     return sorted(needed)
 
 
+def _run(
+    stage: str, tasks: Sequence[TaskT], settings: Settings, progress: Progress, *, models: bool = False
+) -> Iterable[Outcome[TaskT, Any]]:
+    """Outcomes of the tasks of a stage, as they end; what they do is in the journal."""
+    return settings.runner.run(tasks, Watched(stage, settings.journal, progress.update), models=models)
+
+
+def _begin(stage: str, total: int, settings: Settings, progress: Progress) -> str:
+    progress.begin(stage, total)
+    if settings.journal is not None:
+        settings.journal.write("stage", stage=stage, total=total)
+    return stage
+
+
 def embed_models(
     suite: Suite, entries: Mapping[str, Entry], models: Sequence[str], settings: Settings, progress: Progress
 ) -> Embedded:
     """Check and embed every model on every data set of the suite. A failing model is named and passed over."""
     done = check_models(entries, models, settings, progress)
-    datasets = {name: find_dataset(name) for name in suite.datasets()}
-    tasks = [EmbeddingTask(model, name) for model in models if model not in done.failures for name in datasets]
-    progress.begin("Embedding", len(tasks))
-
-    def run(task: EmbeddingTask) -> Sidecar:
-        dataset = datasets[str(task.dataset)]
-        report = functools.partial(progress.update, str(task))
-        return embed(entries[task.model], dataset, settings.embedding, progress=report)
-
-    for result in in_threads(tasks, run, settings.jobs):
-        place = result.task.model, str(result.task.dataset)
-        if result.value is not None:
-            done.add(place, result.value)
-        else:
-            done.missing[place] = describe_failure(result.error)
-        progress.finish(str(result.task), done.missing.get(place, "embedded"))
+    sizes = {name: size_of(find_dataset(name)) for name in suite.datasets()}
+    wanted = [
+        EmbedTask(located(entries[model]), size, settings.embedding)
+        for model in models
+        if model not in done.failures
+        for size in sizes.values()
+    ]
+    tasks = largest_first(wanted, settings.work)
+    parts = {task: task.parts(settings.runner.shards_per_task) for task in tasks}
+    stage = _begin("Embedding", len(tasks) + sum(map(len, parts.values())), settings, progress)
+    # Whole data sets, and parts of large ones beside them; then what puts the parts together.
+    first = [each for task in tasks for each in parts[task] or [task]]
+    for result in _run(stage, first, settings, progress, models=True):
+        _embedded(done, result, progress)
+    last = [task for task in tasks if parts[task] and task.place not in done.missing]
+    for result in _run(stage, last, settings, progress, models=True):
+        _embedded(done, result, progress)
     # What a model does on one data set stands, whatever becomes of it on another one.
     embedded = {model for model, _ in done.sidecars}
     for (model, _), reason in sorted(done.missing.items()):
@@ -127,15 +155,23 @@ def embed_models(
     return done
 
 
+def _embedded(done: Embedded, result: Outcome[EmbedTask, Any], progress: Progress) -> None:
+    place = result.task.place
+    if result.error is not None:
+        done.missing[place] = describe_failure(result.error)
+    elif result.value is not None:  # the whole, no part of it
+        done.add(place, result.value)
+    progress.finish(str(result.task), done.missing.get(place, "embedded"))
+
+
 def check_models(
     entries: Mapping[str, Entry], models: Sequence[str], settings: Settings, progress: Progress
 ) -> Embedded:
     """Run every model's conformance checks. A model that fails one has its reason in `failures`."""
     done = Embedded()
-    tasks = [EmbeddingTask(model, None) for model in models]
-    progress.begin("Checking adapters", len(tasks))
-    check = functools.partial(_check, entries, settings.embedding)
-    for outcome in in_threads(tasks, check, settings.jobs):
+    tasks = [CheckTask(located(entries[model]), settings.embedding) for model in models]
+    stage = _begin("Checking adapters", len(tasks), settings, progress)
+    for outcome in _run(stage, tasks, settings, progress, models=True):
         model = outcome.task.model
         if outcome.value is not None:
             done.checks[model] = outcome.value
@@ -170,10 +206,6 @@ def find_embedded(suite: Suite, entries: Mapping[str, Entry], settings: Settings
     return done
 
 
-def _check(entries: Mapping[str, Entry], settings: EmbeddingSettings, task: EmbeddingTask) -> list[ConformanceCheck]:
-    return run_conformance(entries[task.model], settings)
-
-
 def score_models(
     suite: Suite,
     entries: Mapping[str, Entry],
@@ -204,20 +236,18 @@ def score_models(
     present = [model for model in sorted({*models, *beside}) if model not in embedded.failures]
     pairs_key = evaluation.pairs_key(present)
     known = _has_pairs(settings.pairs_path(suite), pairs_key)
-    pair_tasks = [] if known else _pair_tasks(evaluation, present, set(beside) - set(models))
-    tasks += pair_tasks
-    passes = _pass_tasks(evaluation, present) if tasks else []
-    progress.begin("Scoring", len(passes) + len(tasks))
-    for done in in_processes(passes, call, settings.jobs):
-        # without the pass every task computes its own; what is wrong with a model shows there, under its name
-        progress.finish(str(done.task), "compared" if done.error is None else describe_failure(done.error))
+    compared = [] if known else pair_tasks(evaluation, present, set(beside) - set(models))
+    tasks += compared
+    if tasks:
+        _compare_all(evaluation, present, settings, progress)
+    stage = _begin("Scoring", len(tasks), settings, progress)
     pairs: dict[str, list[PairValue]] = {}
-    for outcome in in_processes(tasks, call, settings.jobs):
+    for outcome in _run(stage, tasks, settings, progress):
         task = outcome.task
         if isinstance(task, PairTask):
             if isinstance(outcome.value, list):
                 pairs[str(task)] = outcome.value
-            progress.finish(str(task), "compared" if outcome.error is None else describe_failure(outcome.error))
+            progress.finish(str(task), _compared(outcome.error))
             continue
         if isinstance(outcome.value, Scored):
             record = scored_record(evaluation, entries[task.model], embedded, outcome.value)
@@ -226,31 +256,35 @@ def score_models(
         records[task.model] = record
         write_record(settings.record_path(suite, task.model), record)
         progress.finish(str(task), record.reason or "scored")
-    if pair_tasks:
-        values = [value.model_dump() for task in pair_tasks for value in pairs.get(str(task), [])]
-        whole = len(pairs) == len(pair_tasks)
+    if compared:
+        by_place = sorted(compared, key=lambda task: (suite.datasets().index(task.dataset), task.model))
+        values = [value.model_dump() for task in by_place for value in pairs.get(str(task), [])]
+        whole = len(pairs) == len(compared)
         write_json(settings.pairs_path(suite), {"key": pairs_key if whole else None, "values": values})
     return [records[model] for model in models]
 
 
-def _pass_tasks(evaluation: Evaluation, models: Sequence[str]) -> list[PassTask]:
-    present = {
-        dataset: tuple(model for model in models if (model, dataset) in evaluation.sidecars)
-        for dataset in evaluation.suite.datasets()
-    }
-    return [PassTask(evaluation, there, dataset) for dataset, there in present.items() if len(there) > 1]
+def _compare_all(evaluation: Evaluation, models: Sequence[str], settings: Settings, progress: Progress) -> None:
+    """What pairs share is computed for all of them at once: blocks of rows, then what they add up to.
+
+    Without it every task computes its own; what is wrong with a model shows there, under its name.
+    """
+    laying_out = lay_out_tasks(evaluation, models)
+    stage = _begin("Laying out", len(laying_out), settings, progress)
+    blocks: list[BlockTask] = []
+    for laid_out in _run(stage, laying_out, settings, progress):
+        blocks += laid_out.value or []
+        progress.finish(str(laid_out.task), _compared(laid_out.error))
+    blocks.sort(key=lambda task: (task.dataset, task.passing.folder, task.block))
+    wholes = [*pass_tasks(evaluation, models), *reconstruct_tasks(evaluation, models)]
+    stage = _begin("Comparing", len(blocks) + len(wholes), settings, progress)
+    for tasks in (blocks, wholes):
+        for done in _run(stage, tasks, settings, progress):
+            progress.finish(str(done.task), _compared(done.error))
 
 
-def _pair_tasks(evaluation: Evaluation, models: Sequence[str], beside: Set[str]) -> list[PairTask]:
-    """A task a model and data set: its pairs with the models that follow, unless both are `beside`."""
-    tasks = []
-    for dataset in evaluation.suite.datasets():
-        present = [model for model in models if (model, dataset) in evaluation.sidecars]
-        for index, model in enumerate(present[:-1]):
-            others = tuple(other for other in present[index + 1 :] if not {model, other} <= beside)
-            if others:
-                tasks.append(PairTask(evaluation, model, others, dataset))
-    return tasks
+def _compared(error: Exception | None) -> str:
+    return "compared" if error is None else describe_failure(error)
 
 
 def _has_pairs(path: Path, key: str) -> bool:

@@ -1,19 +1,22 @@
 """Intermediate products on disk, named by the hash of everything they depend on.
 
 `ProductCache` memoises JSON values: a product whose key exists is read, not computed again. A
-lock a key lets several processes share a folder without computing anything twice.
+lock a key lets several processes share a folder without computing anything twice, as long as they live.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from benchmark.files import content_key, write_text
+from benchmark.locks import computing_alone
+
+counts: Counter[str] = Counter()
+"""Products that this process found on disk, and that it made: `found`, `made`."""
 
 
 class ProductCache:
@@ -30,12 +33,14 @@ class ProductCache:
         path = self.folder / kind / key[:2] / f"{key}.json"
         found = self._read(path)
         if found is not None:
+            counts["found"] += 1
             return found[0]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
+        with computing_alone(path.with_suffix(".lock")):
             found = self._read(path)
             if found is not None:
+                counts["found"] += 1
                 return found[0]
+            counts["made"] += 1
             # Through JSON and back, so that the first run returns the very values of a later one.
             text = json.dumps([compute()], allow_nan=False)
             write_text(path, text)

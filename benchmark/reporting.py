@@ -1,7 +1,8 @@
-"""How a run shows its progress: bars on a terminal, plain lines elsewhere."""
+"""How a run shows its progress: bars on a terminal, plain lines elsewhere, or JSON lines for programs."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from types import TracebackType
@@ -73,3 +74,41 @@ class TerminalProgress:
     def _move(self) -> None:
         if self.bar is not None:
             self.bars.update(self.bar, completed=self.done + sum(self.running.values()))
+
+
+class JsonProgress:
+    """One JSON object a line on stderr: stages, tasks that come on (no more often than every second) and that end."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.said = 0.0
+
+    def __enter__(self) -> JsonProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def begin(self, stage: str, total: int) -> None:
+        """A stage of `total` tasks starts."""
+        self.stage = stage
+        self._write("stage", total=total)
+
+    def update(self, task: str, fraction: float) -> None:
+        """A running task is `fraction` done."""
+        if time.monotonic() - self.said > 1.0:
+            self.said = time.monotonic()
+            self._write("progress", task=task, share=round(fraction, 4))
+
+    def finish(self, task: str, outcome: str) -> None:
+        """A task ended."""
+        self._write("finished", task=task, outcome=outcome)
+
+    def say(self, line: str) -> None:
+        """One line for the reader."""
+        self._write("note", text=line)
+
+    def _write(self, event: str, **fields: object) -> None:
+        line = {"time": round(time.time(), 3), "event": event, "stage": self.stage, **fields}
+        print(json.dumps(line), file=sys.stderr, flush=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.execution import in_processes, in_threads
+from benchmark.execution import LocalExecutor, in_threads
 
 
 def square(value: int) -> int:
@@ -19,6 +19,12 @@ def die_once(path: str) -> str:
         marker.write_text("")
         os.kill(os.getpid(), signal.SIGKILL)
     return "alive"
+
+
+def in_processes(tasks, function, jobs):  # type: ignore[no-untyped-def]
+    executor = LocalExecutor(jobs)
+    yield from executor.run(tasks, function)
+    executor.close()
 
 
 @pytest.mark.parametrize("run", [in_threads, in_processes])

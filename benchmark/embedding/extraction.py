@@ -1,18 +1,21 @@
 """Structures in, features out: one model on one data set, in the model's own environment.
 
 A product is named by the content key of everything it depends on. It is computed once; interrupted
-work resumes at the next shard and gives the same bits as an undisturbed run.
+work resumes at the next shard and gives the same bits as an undisturbed run. Shards of a large data set can be
+computed by several processes or machines beforehand (`embed_shards`); `embed` takes what it finds of them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from benchmark import __version__
@@ -35,15 +38,28 @@ from benchmark.embedding.output import Part, read_part, refuse_strangers, sweep
 from benchmark.embedding.prepared import PreparedModel, input_strings, write_inputs
 from benchmark.embedding.process import RunSettings, Usage, run_worker, stage_runtime
 from benchmark.embedding.sandbox import Limits, SandboxMode, choose_sandbox
+from benchmark.embedding.throughput import note_throughput
 from benchmark.embedding.weights import resolve_weights
-from benchmark.files import content_key, remove_tree
+from benchmark.files import content_key, remove_tree, write_json
+from benchmark.locks import computing_alone
 from benchmark.submission import Entry
 
 SHARD_STRUCTURES = 128
 ATOMS_PER_BATCH = {"cpu": 256, "cuda": 2048}
 PRODUCT = "features"
 
-__all__ = ["EmbeddingError", "EmbeddingSettings", "embed", "feature_key", "find_features", "load_embedded", "prepare"]
+USAGES = "usages"
+
+__all__ = [
+    "EmbeddingError",
+    "EmbeddingSettings",
+    "embed",
+    "embed_shards",
+    "feature_key",
+    "find_features",
+    "load_embedded",
+    "prepare",
+]
 
 
 @dataclass(frozen=True)
@@ -110,11 +126,31 @@ def embed(
     found = find_features(settings.cache, key)
     if found is not None:
         return found
-    lock = settings.cache / "locks" / f"{key}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with computing_alone(settings.cache / "locks" / f"{key}.lock") as alone:
         found = find_features(settings.cache, key)
-        return found if found is not None else _compute(prepared, dataset, key, settings, progress)
+        if found is not None:
+            return found
+        run = _Extraction.of(prepared, dataset, key, settings)
+        # Whoever was lost with the lock may come back, to a folder of its own.
+        return run.finish(run.folder if alone else run.aside("again"), progress)
+
+
+def embed_shards(
+    entry: Entry, dataset: Dataset, settings: EmbeddingSettings, span: range, *, progress: Progress | None = None
+) -> None:
+    """Compute the shards of `span` that are missing and leave them where `embed` finds them.
+
+    Raises EmbeddingError as `embed` does.
+    """
+    prepared = prepare(entry, settings)
+    key = feature_key(prepared, dataset)
+    if find_features(settings.cache, key) is None:
+        _Extraction.of(prepared, dataset, key, settings).share(span, progress)
+
+
+def shard_count(structures: int) -> int:
+    """Shards of a data set of so many structures."""
+    return len(shards(structures, SHARD_STRUCTURES))
 
 
 def feature_key(prepared: PreparedModel, dataset: Dataset) -> str:
@@ -140,52 +176,120 @@ def load_embedded(cache: Path, key: str, structures: Structures) -> FeatureSet:
     return load_features(features_folder(cache, key), PRODUCT, structures)
 
 
-def _compute(
-    prepared: PreparedModel, dataset: Dataset, key: str, settings: EmbeddingSettings, progress: Progress | None
-) -> Sidecar:
-    structures = dataset.structures()
-    place = prepared.entry.family.adapter
-    work = Path(settings.cache).absolute() / "work" / key
-    work.mkdir(parents=True, exist_ok=True)
-    inputs = write_inputs(work, prepared.entry, structures)
-    lengths = np.diff(structures.offsets)
-    steps = _steps(lengths, ATOMS_PER_BATCH[prepared.environment.device])
-    names = [f"{step['name']}.safetensors" for step in steps]
-    output = work / "output"
+@dataclass(frozen=True)
+class _Extraction:
+    """One model on one data set, shard by shard. Whole shards lie in `folder`/output."""
 
-    def read(step: Mapping[str, Any]) -> Part:
+    prepared: PreparedModel
+    dataset: Dataset
+    structures: Structures
+    lengths: NDArray[np.int64]
+    steps: list[dict[str, Any]]
+    key: str
+    settings: EmbeddingSettings
+
+    @classmethod
+    def of(cls, prepared: PreparedModel, dataset: Dataset, key: str, settings: EmbeddingSettings) -> _Extraction:
+        structures = dataset.structures()
+        lengths = np.diff(structures.offsets)
+        steps = _steps(lengths, ATOMS_PER_BATCH[prepared.environment.device])
+        return cls(prepared, dataset, structures, lengths, steps, key, settings)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.settings.cache).absolute() / "work" / self.key
+
+    def aside(self, name: str) -> Path:
+        """A folder that nobody else has."""
+        return self.folder.with_name(f"{self.key}-{name}-{secrets.token_hex(4)}")
+
+    def read(self, folder: Path, step: Mapping[str, Any]) -> Part:
+        """A shard in `folder`/output, checked."""
         order = [index for batch in step["batches"] for index in batch]
-        declared = prepared.entry.model.layers
-        return read_part(place, output / f"{step['name']}.safetensors", order, lengths[order], declared)
+        path = folder / "output" / _file(step)
+        declared = self.prepared.entry.model.layers
+        return read_part(self.prepared.entry.family.adapter, path, order, self.lengths[order], declared)
 
-    finished = [step for step in steps if _is_whole(read, step)]
-    sweep(output, [f"{step['name']}.safetensors" for step in finished])
-    missing = [step for step in steps if step not in finished]
-    try:
-        usage = Usage(0.0, 0.0)
-        if missing:
-            usage = run_worker(
-                prepared.job(inputs, missing),
-                prepared.environment,
-                work,
-                **settings.running,
-                progress=_after(len(finished) / len(steps), progress),
-            )
-        refuse_strangers(place, output, names)
-        parts = [read(step) for step in steps]
-        features = _assemble(prepared, dataset, structures, parts, key)
-        audit(prepared, structures, features, settings.running)
-    except EmbeddingError as error:
-        raise with_ids(error, structures.ids) from error
-    described = {
-        "key": key,
-        "dataset_fingerprint": dataset.card.fingerprint,
-        "left_out": {structures.ids[index]: why for part in parts for index, why in part.left_out.items()},
-        "provenance": _provenance(prepared, settings, usage),
-    }
-    sidecar = save_features(features_folder(settings.cache, key), PRODUCT, features, described)
-    remove_tree(work)
-    return sidecar
+    def whole(self, folder: Path, steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of `steps` that are done in `folder`."""
+        found = []
+        for step in steps:
+            with contextlib.suppress(EmbeddingError):
+                self.read(folder, step)
+                found.append(step)
+        return found
+
+    def compute(self, folder: Path, into: Path, steps: Sequence[dict[str, Any]], progress: Progress | None) -> None:
+        """Carry out `steps` in `folder`, and note below `into` what it took."""
+        inputs = write_inputs(folder, self.prepared.entry, self.structures)
+        job = self.prepared.job(inputs, steps)
+        usage = run_worker(job, self.prepared.environment, folder, **self.settings.running, progress=progress)
+        done = [index for step in steps for batch in step["batches"] for index in batch]
+        spent = {"structures": len(done), "atoms": int(self.lengths[done].sum()), **vars(usage)}
+        write_json(into / USAGES / f"{secrets.token_hex(8)}.json", spent)
+
+    def share(self, span: range, progress: Progress | None) -> None:
+        """Compute the missing shards of `span` aside, and put them to the others when they are whole."""
+        mine = [self.steps[number] for number in span]
+        finished = self.whole(self.folder, mine)
+        missing = [step for step in mine if step not in finished]
+        if not missing:
+            return
+        folder = self.aside(f"{span.start:05d}")
+        folder.mkdir(parents=True)
+        try:
+            self.compute(folder, self.folder, missing, _after(len(finished) / len(mine), progress))
+            refuse_strangers(self.prepared.entry.family.adapter, folder / "output", [_file(step) for step in missing])
+            (self.folder / "output").mkdir(parents=True, exist_ok=True)
+            for step in missing:
+                self.read(folder, step)
+                (folder / "output" / _file(step)).replace(self.folder / "output" / _file(step))
+        except EmbeddingError as error:
+            raise with_ids(error, self.structures.ids) from error
+        finally:
+            remove_tree(folder)
+
+    def finish(self, folder: Path, progress: Progress | None) -> Sidecar:
+        """Compute what is missing, audit the whole and keep it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        place = self.prepared.entry.family.adapter
+        finished = self.whole(folder, self.steps)
+        sweep(folder / "output", [_file(step) for step in finished])
+        missing = [step for step in self.steps if step not in finished]
+        try:
+            if missing:
+                self.compute(folder, folder, missing, _after(len(finished) / len(self.steps), progress))
+            refuse_strangers(place, folder / "output", [_file(step) for step in self.steps])
+            parts = [self.read(folder, step) for step in self.steps]
+            features = _assemble(self.prepared, self.dataset, self.structures, parts, self.key)
+            audit(self.prepared, self.structures, features, self.settings.running)
+        except EmbeddingError as error:
+            raise with_ids(error, self.structures.ids) from error
+        found = find_features(self.settings.cache, self.key)
+        if found is None:  # and nobody else was quicker meanwhile
+            ids = self.structures.ids
+            spent = [json.loads(path.read_text()) for path in sorted((folder / USAGES).glob("*.json"))]
+            described = {
+                "key": self.key,
+                "dataset_fingerprint": self.dataset.card.fingerprint,
+                "left_out": {ids[index]: why for part in parts for index, why in part.left_out.items()},
+                "provenance": _provenance(self.prepared, self.settings, _usage(spent)),
+            }
+            found = save_features(features_folder(self.settings.cache, self.key), PRODUCT, features, described)
+            note_throughput(self.settings.cache, found, spent)
+        remove_tree(folder)
+        return found
+
+
+def _file(step: Mapping[str, Any]) -> str:
+    return f"{step['name']}.safetensors"
+
+
+def _usage(spent: Sequence[Mapping[str, Any]]) -> Usage:
+    """What all processes took that computed shards: seconds one after another, and the largest memory."""
+    seconds = sum(each["wall_seconds"] for each in spent)
+    memory = max((each["peak_memory_mb"] for each in spent), default=0.0)
+    return Usage(round(seconds, 3), memory, next((each["sandbox"] for each in spent), ""))
 
 
 def _steps(lengths: NDArray[np.int64], limit: int) -> list[dict[str, Any]]:
@@ -193,14 +297,6 @@ def _steps(lengths: NDArray[np.int64], limit: int) -> list[dict[str, Any]]:
         {"do": "embed", "name": f"shard-{number:05d}", "batches": pack(shard, lengths, limit)}
         for number, shard in enumerate(shards(len(lengths), SHARD_STRUCTURES))
     ]
-
-
-def _is_whole(read: Any, step: Mapping[str, Any]) -> bool:
-    try:
-        read(step)
-    except EmbeddingError:
-        return False
-    return True
 
 
 def _after(share: float, progress: Progress | None) -> Progress | None:

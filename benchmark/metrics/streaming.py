@@ -4,14 +4,19 @@ A tile's inner products give, for each model, the nearest neighbours by cosine a
 the distances; for each pair, the ranks that the one's nearest neighbours have in the other and the inner product of
 their distances. After the pass a pair costs O(n k) (CKNNA, mutual kNN) or nothing (distance correlation, information
 imbalance). No n x n array exists at any time, and every value is that of the direct definition.
+
+Tiles form blocks of rows. Blocks can be computed apart, by other processes or machines: where they begin and the
+order in which their sums are added depend on the arrays alone, so the result is the same to the last bit whoever
+computes them.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,10 +37,12 @@ from .tiles import (
     thread_count,
     without_self,
 )
-from .validation import FloatArray, features, positive_int, same_rows
+from .validation import FloatArray, IntArray, features, positive_int, same_rows
 
 TILE_BYTES = {"cpu": 160 * 2**20, "cuda": 4 * 2**30}
 """Memory of the tiles that one thread holds."""
+BLOCK_TILES = 8
+"""Tiles in a block: enough work for a task of its own, and little lost when it has to be done again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,14 +121,8 @@ def stream(
     if not models:
         raise ValueError("models: expected at least one feature array, found none")
     arrays = {name: features(name, array, minimum_rows=4) for name, array in models.items()}
-    n = same_rows(**arrays)
-    for name, k in (("cosine", cosine), ("euclidean", euclidean)):
-        if k:
-            positive_int(name, k, maximum=n - 1, why=" (rows - 1)")
-    where = find_device(device)
-    with torch.inference_mode():
-        rows = [Rows.of(array, where) for array in arrays.values()]
-        return _Pass(tuple(arrays), rows, cosine, euclidean, pairs).run(progress)
+    found = RowPass.of(arrays, cosine=cosine, euclidean=euclidean, pairs=pairs, device=device)
+    return found.reduce(found.compute(found.blocks, progress))
 
 
 def find_device(device: str) -> torch.device:
@@ -146,78 +147,136 @@ class _Buffers:
         self.ordered = torch.empty((step, n), dtype=torch.float32, device=device)
 
 
-class _Pass:
-    """The state of one pass: results that tiles fill in, each its own rows."""
+@dataclass(frozen=True, eq=False)
+class Block:
+    """What the pass finds in the rows from `start` to `stop`.
+
+    sums (M, rows): row sums of the shifted distances. rank_sums, products (M, M): summed over the rows. lists: for
+    "cosine" and "euclidean" columns and values (M, rows, k) of the neighbours.
+    """
+
+    start: int
+    stop: int
+    sums: FloatArray
+    rank_sums: FloatArray
+    products: FloatArray
+    lists: dict[str, tuple[IntArray, FloatArray]]
+
+    @classmethod
+    def joined(cls, tiles: Sequence[Block]) -> Block:
+        """Consecutive tiles as one block; what is summed is added in their order."""
+        lists = {
+            kind: (
+                np.concatenate([tile.lists[kind][0] for tile in tiles], axis=1),
+                np.concatenate([tile.lists[kind][1] for tile in tiles], axis=1),
+            )
+            for kind in tiles[0].lists
+        }
+        sums = np.concatenate([tile.sums for tile in tiles], axis=1)
+        rank_sums, products = np.zeros_like(tiles[0].rank_sums), np.zeros_like(tiles[0].products)
+        for tile in tiles:
+            rank_sums += tile.rank_sums
+            products += tile.products
+        return cls(tiles[0].start, tiles[-1].stop, sums, rank_sums, products, lists)
+
+
+class RowPass:
+    """One pass over the rows of several models, block by block. `blocks` are the rows where each begins and ends."""
 
     def __init__(self, names: tuple[str, ...], rows: list[Rows], cosine: int, euclidean: int, pairs: bool) -> None:
         self.names, self.rows, self.cosine, self.euclidean, self.pairs = names, rows, cosine, euclidean, pairs
         self.n, count = rows[0].n, len(rows)
         self.device = rows[0].array.device
-        self.lists = {
-            kind: [(np.empty((self.n, k), dtype=np.int64), np.empty((self.n, k))) for _ in rows]
-            for kind, k in (("cosine", cosine), ("euclidean", euclidean))
-        }
-        self.sums = np.zeros((count, self.n))
-        self.rank_sums = np.zeros((count, count))
-        self.products = np.zeros((count, count))
         # Distances are shifted by a constant before they are multiplied, so that what is left has all its digits;
         # the shift is taken out again at the end.
         self.shifts = [float((2.0 * each.squares.mean()).sqrt()) for each in rows]
         self.step = max(8, min(256, TILE_BYTES[self.device.type] // (self.n * 16 * count), self.n))
+        size = self.step * BLOCK_TILES
+        self.blocks = [(start, min(start + size, self.n)) for start in range(0, self.n, size)]
         self.local = threading.local()
 
-    def run(self, progress: Callable[[int, int], None] | None) -> Streamed:
-        threads, step = thread_count(self.device), self.step
-        starts = iter(range(0, self.n, step))
-        with SingleThreaded(threads) as pool:
-            # Few tiles wait at a time, and results are added in the order of the tiles: the sums are the same to
-            # the last bit however the threads come in.
-            waiting: dict[int, Future[tuple[FloatArray, FloatArray]]] = {}
-            finished: dict[int, tuple[FloatArray, FloatArray]] = {}
-            expected = 0
-            for start in itertools.islice(starts, threads + 1):
-                waiting[start] = pool.submit(self._tile, start, min(start + step, self.n))
-            while waiting:
-                wait(waiting.values(), return_when=FIRST_COMPLETED)
-                for start in [s for s, future in waiting.items() if future.done()]:
-                    finished[start] = waiting.pop(start).result()
-                    following = next(starts, None)
-                    if following is not None:
-                        waiting[following] = pool.submit(self._tile, following, min(following + step, self.n))
-                while expected in finished:
-                    ranks, multiplied = finished.pop(expected)
-                    self.rank_sums += ranks
-                    self.products += multiplied
-                    expected += step
-                    if progress is not None:
-                        progress(min(expected, self.n), self.n)
-        return self._result()
+    @classmethod
+    def of(
+        cls,
+        arrays: Mapping[str, FloatArray],
+        *,
+        cosine: int = 0,
+        euclidean: int = 0,
+        pairs: bool = True,
+        device: str = "auto",
+    ) -> RowPass:
+        """A pass over `arrays` (n, d_m) in standard form; the rest as for `stream`. Raises ValueError as `stream`."""
+        n = same_rows(**arrays)
+        for name, k in (("cosine", cosine), ("euclidean", euclidean)):
+            if k:
+                positive_int(name, k, maximum=n - 1, why=" (rows - 1)")
+        where = find_device(device)
+        with torch.inference_mode():
+            rows = [Rows.of(array, where) for array in arrays.values()]
+        return cls(tuple(arrays), rows, cosine, euclidean, pairs)
 
-    def _tile(self, start: int, stop: int) -> tuple[FloatArray, FloatArray]:
-        """Everything of the rows start:stop; returns what is summed over tiles."""
+    def compute(
+        self, blocks: Iterable[tuple[int, int]], progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[Block]:
+        """Compute `blocks`, in their order. progress: called with the rows done and n."""
+        tiles = [
+            (number, start, min(start + self.step, stop))
+            for number, (begin, stop) in enumerate(blocks)
+            for start in range(begin, stop, self.step)
+        ]
+        done = 0
+        with torch.inference_mode(), SingleThreaded(threads := thread_count(self.device)) as pool:
+            for _, group in itertools.groupby(self._in_order(pool, tiles, threads + 1), key=lambda each: each[0]):
+                found = []
+                for _, tile in group:
+                    found.append(tile)
+                    done += tile.stop - tile.start
+                    if progress is not None:
+                        progress(done, self.n)
+                yield Block.joined(found)
+
+    def _in_order(
+        self, pool: ThreadPoolExecutor, tiles: Sequence[tuple[int, int, int]], ahead: int
+    ) -> Iterator[tuple[int, Block]]:
+        """Block number and contents of each tile, in their order; few tiles are computed ahead."""
+        waiting: deque[tuple[int, Future[Block]]] = deque()
+        for number, start, stop in tiles:
+            waiting.append((number, pool.submit(self._tile, start, stop)))
+            if len(waiting) > ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+
+    def _tile(self, start: int, stop: int) -> Block:
+        """Everything of the rows start:stop."""
         if not hasattr(self.local, "buffers"):
             self.local.buffers = _Buffers(len(self.rows), self.step, self.n, self.device)
         buffers, r = self.local.buffers, stop - start
+        kept: dict[str, list[tuple[Tensor, Tensor]]] = {"cosine": [], "euclidean": []}
         with torch.inference_mode():
-            tiles, nearest = [], []
+            tiles, nearest, sums = [], [], []
             stack = buffers.distances[:, : r * self.n]
             for m, rows in enumerate(self.rows):
                 inner = products(rows, start, stop, buffers.squared[m, :r])
                 distances = stack[m].view(r, self.n)
                 if self.cosine:
-                    self._keep("cosine", m, start, *nearest_by_cosine(rows, start, inner, self.cosine, distances))
+                    kept["cosine"].append(nearest_by_cosine(rows, start, inner, self.cosine, distances))
                 q = squared_distances(rows, start, inner)
                 columns, values = nearest_by_distance(rows, start, q, max(1, self.euclidean))
                 if self.euclidean:
-                    self._keep("euclidean", m, start, columns, values)
+                    kept["euclidean"].append((columns, values))
                 without_self(torch.sqrt(q, out=distances).sub_(self.shifts[m]), start, 0.0)
-                self.sums[m, start:stop] = distances.sum(dim=1).cpu().numpy()
+                sums.append(distances.sum(dim=1))
                 tiles.append(q)
                 nearest.append(columns[:, 0])
-            if not self.pairs:
-                return np.zeros_like(self.products), np.zeros_like(self.products)
-            ranks = self._ranks(start, tiles, torch.stack(nearest, dim=1), buffers.ordered[:r])
-            return ranks, (stack @ stack.T).cpu().numpy()
+            lists = {kind: _stacked(found) for kind, found in kept.items() if found}
+            ranks = multiplied = np.zeros((len(self.rows), len(self.rows)))
+            if self.pairs:
+                ranks = self._ranks(start, tiles, torch.stack(nearest, dim=1), buffers.ordered[:r])
+                multiplied = (stack @ stack.T).cpu().numpy()
+            return Block(start, stop, torch.stack(sums).cpu().numpy(), ranks, multiplied, lists)
 
     def _ranks(self, start: int, tiles: list[Tensor], nearest: Tensor, ordered: Tensor) -> FloatArray:
         """(M, M): [a, b] sums the ranks in b of a's nearest rows."""
@@ -229,20 +288,35 @@ class _Pass:
                 found.append(rank_sums(rows, start, q, sorted_rows(q, ordered), nearest).cpu().numpy())
         return np.stack(found, axis=1)
 
-    def _keep(self, kind: str, m: int, start: int, columns: Tensor, values: Tensor) -> None:
-        indices, kept = self.lists[kind][m]
-        indices[start : start + len(columns)] = columns.cpu().numpy()
-        kept[start : start + len(columns)] = values.cpu().numpy()
-
-    def _result(self) -> Streamed:
-        n = self.n
-        shifts = np.array(self.shifts)
-        totals = self.sums.sum(axis=1)
-        multiplied = self.products + np.outer(shifts, totals) + np.outer(totals, shifts)
+    def reduce(self, blocks: Iterable[Block]) -> Streamed:
+        """The whole from all of `blocks`, in the order of their rows."""
+        n, count = self.n, len(self.rows)
+        sums, ranks, multiplied = np.empty((count, n)), np.zeros((count, count)), np.zeros((count, count))
+        lists = {
+            kind: (np.empty((count, n, k), dtype=np.int64), np.empty((count, n, k)))
+            for kind, k in (("cosine", self.cosine), ("euclidean", self.euclidean))
+            if k
+        }
+        for block in blocks:
+            rows = slice(block.start, block.stop)
+            sums[:, rows] = block.sums
+            ranks += block.rank_sums
+            multiplied += block.products
+            for kind, (columns, values) in block.lists.items():
+                lists[kind][0][:, rows], lists[kind][1][:, rows] = columns, values
+        shifts, totals = np.array(self.shifts), sums.sum(axis=1)
+        multiplied = multiplied + np.outer(shifts, totals) + np.outer(totals, shifts)
         multiplied += n * (n - 1) * np.outer(shifts, shifts)
         models = {}
         for m, name in enumerate(self.names):
-            cosine = Neighbours(*self.lists["cosine"][m]) if self.cosine else None
-            euclidean = Neighbours(*self.lists["euclidean"][m]) if self.euclidean else None
-            models[name] = StreamedModel(cosine, euclidean, self.sums[m] + (n - 1) * shifts[m])
-        return Streamed(n, self.names, models, self.rank_sums, multiplied)
+            cosine, euclidean = (
+                Neighbours(lists[kind][0][m], lists[kind][1][m]) if kind in lists else None
+                for kind in ("cosine", "euclidean")
+            )
+            models[name] = StreamedModel(cosine, euclidean, sums[m] + (n - 1) * shifts[m])
+        return Streamed(n, self.names, models, ranks, multiplied)
+
+
+def _stacked(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[IntArray, FloatArray]:
+    columns, values = zip(*found, strict=True)
+    return torch.stack(columns).cpu().numpy(), torch.stack(values).cpu().numpy()

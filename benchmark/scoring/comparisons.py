@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import benchmark.metrics
+from benchmark.files import content_key, sha256_of_tree
 from benchmark.metrics import (
     NullDistribution,
     Representation,
@@ -22,6 +25,7 @@ from benchmark.metrics import (
     subsample_values,
 )
 from benchmark.metrics.calibration import Resampled, Similarity, calibrate_many
+from benchmark.metrics.validation import features as checked
 from benchmark.results.records import Null
 from benchmark.scoring.data import (
     Cache,
@@ -33,10 +37,16 @@ from benchmark.scoring.data import (
     number,
     numbers,
 )
+from benchmark.scoring.passes import PassFolder
 from benchmark.suite import Suite
 
+METRICS = Path(benchmark.metrics.__file__).parent
 ID_COR_PERMUTATIONS = 100
 """Each costs one n x n sum and a search for two neighbours; the p-value needs no more."""
+
+
+class _Unknown(Exception):
+    """A product is not on disk."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +74,41 @@ class Comparisons:
         self.suite = suite
         self.cache = cache
 
-    def stream(self, models: Sequence[ModelFeatures], *, residual: bool = False) -> None:
+    def lay_out_pass(self, models: Sequence[ModelFeatures], root: Path, *, residual: bool = False) -> PassFolder | None:
+        """The pass that `stream` needs in a folder below `root`; None where all that it would find is known."""
+        views, arrays = _arrays(models, residual)
+
+        def unknown() -> float | None:
+            raise _Unknown
+
+        try:
+            for a, b in itertools.permutations(views.values(), 2):
+                self.cache("imbalance", _pair("information_imbalance", a, b, residual), unknown)
+                if not residual:
+                    self.cache("dcor_biased", _pair("dcor_biased", a, b, False), unknown)
+        except _Unknown:
+            folder = self._pass_folder(views, root, residual)
+            folder.lay_out({name: checked(name, array, minimum_rows=4) for name, array in arrays.items()})
+            return folder
+        return None
+
+    def stream(self, models: Sequence[ModelFeatures], *, residual: bool = False, root: Path | None = None) -> None:
         """Imbalances both ways and the biased distance correlation of all pairs, remembered, from one pass.
 
         Models whose residual is not defined are left out of a residual pass. What is known already is not computed.
+        root: where `lay_out_pass` made the pass, and blocks of it may be computed already.
         """
-        views = {model.model: (model, model.residual if residual else model.representation) for model in models}
-        arrays = {name: view.array for name, (_, view) in views.items() if view is not None}
+        views, arrays = _arrays(models, residual)
+        folder = self._pass_folder(views, root, residual) if root is not None else None
 
         @functools.cache
         def found() -> Streamed:
+            if folder is not None and folder.laid_out:
+                return folder.reduce()
             return stream(arrays, cosine=0, euclidean=0)
 
         for first, second in itertools.permutations(arrays, 2):
-            a, b = views[first][0], views[second][0]
+            a, b = views[first], views[second]
             ranks = functools.partial(lambda x, y: number(found().information_imbalance(x, y)), first, second)
             self.cache("imbalance", _pair("information_imbalance", a, b, residual), ranks)
             if not residual:
@@ -85,15 +116,32 @@ class Comparisons:
                     lambda x, y: number(found().distance_correlation(x, y, biased=True)), first, second
                 )
                 self.cache("dcor_biased", _pair("dcor_biased", a, b, False), biased)
+        if folder is not None:
+            folder.remove()
 
-    def reconstruct(self, models: Sequence[LayerFeatures], last_layers: Sequence[LayerFeatures] = ()) -> None:
+    def _pass_folder(self, views: Mapping[str, ModelFeatures], root: Path, residual: bool) -> PassFolder:
+        # The code that computes it may change between two runs.
+        key = content_key([[view.key for view in views.values()], residual, sha256_of_tree(METRICS)])
+        return PassFolder(root / key)
+
+    def reconstruct(
+        self,
+        models: Sequence[LayerFeatures],
+        last_layers: Sequence[LayerFeatures] = (),
+        between: tuple[Collection[str], Collection[str]] | None = None,
+    ) -> None:
         """gfre per atom of all pairs of models both ways, remembered; without features per atom one is left out.
 
         Where there are `last_layers`, also between these and from `models` to them. A model is factorised once a layer.
+        between: pairs of a model of the one and a model of the other group only.
         """
         views = {f"{view.layer} of {view.model}": view for view in (*models, *last_layers)}
         arrays = _varying(views)
-        pairs = [(x, y) for x, y in itertools.combinations(arrays, 2) if views[x].model != views[y].model]
+        pairs = [
+            (x, y)
+            for x, y in itertools.combinations(arrays, 2)
+            if views[x].model != views[y].model and _lies_between(views[x].model, views[y].model, between)
+        ]
         layer = models[0].layer
 
         @functools.cache
@@ -211,6 +259,17 @@ class Comparisons:
 
         found: float | None = self.cache("gfre", _pair("gfre", a, b, False), compute)
         return found
+
+
+def _arrays(models: Sequence[ModelFeatures], residual: bool) -> tuple[dict[str, ModelFeatures], dict[str, FloatArray]]:
+    """Models and arrays (n, d) of a pass by name, without those that have none."""
+    found = {model.model: (model, model.residual if residual else model.representation) for model in models}
+    arrays = {name: view.array for name, (_, view) in found.items() if view is not None}
+    return {name: found[name][0] for name in arrays}, arrays
+
+
+def _lies_between(x: str, y: str, groups: tuple[Collection[str], Collection[str]] | None) -> bool:
+    return groups is None or (x in groups[0] and y in groups[1]) or (y in groups[0] and x in groups[1])
 
 
 def _varying(layers: Mapping[str, LayerFeatures]) -> dict[str, FloatArray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmark.embedding.features import FeatureSet
@@ -31,6 +32,7 @@ from benchmark.scoring.learning import learning_points, learning_scores
 from benchmark.scoring.measured import missing
 from benchmark.scoring.nonlinear import nonlinear_scores
 from benchmark.scoring.pairs import last_layer_values, pair_values, prepare_pairs
+from benchmark.scoring.passes import PassFolder
 from benchmark.scoring.pooling import pooled_layers
 from benchmark.scoring.probes import COMPONENTS, ProbeResult, cpd_score, narrow_scores, probe, probe_scores
 from benchmark.scoring.representation import dimension_scales, energy_score, representation_scores
@@ -107,14 +109,33 @@ class Scorer:
             rows += last_layer_values(self._comparisons, views[0], other, last)
         return rows
 
-    def stream(self, models: Sequence[str], dataset: str) -> None:
-        """Remember what one pass over all `models` at once finds for `pairs` and `score` on one data set."""
-        views = [self._view(model, dataset) for model in models if self._has(model, dataset)]
+    def lay_out_passes(self, models: Sequence[str], dataset: str, root: Path) -> list[PassFolder]:
+        """The passes over all `models` that `stream` needs, in folders below `root`, for blocks to be computed."""
+        views = self._present(models, dataset)
+        if len(views) < 2:
+            return []
+        found = [self._comparisons.lay_out_pass(views, root, residual=residual) for residual in (False, True)]
+        return [folder for folder in found if folder is not None]
+
+    def stream(self, models: Sequence[str], dataset: str, root: Path | None = None) -> None:
+        """Remember what passes over all `models` at once find for `pairs` and `score` on one data set.
+
+        root: where `lay_out_passes` put the passes.
+        """
+        views = self._present(models, dataset)
         if len(views) > 1:
-            self._comparisons.stream(views)
-            self._comparisons.stream(views, residual=True)
+            self._comparisons.stream(views, root=root)
+            self._comparisons.stream(views, residual=True, root=root)
+
+    def reconstruct(self, groups: tuple[Sequence[str], Sequence[str]], dataset: str) -> None:
+        """Remember the reconstruction errors between the models of two groups, which may be one and the same."""
+        views = self._present(list(dict.fromkeys([*groups[0], *groups[1]])), dataset)
+        if len(views) > 1:
             last = self._last_layers([view.model for view in views], dataset)
-            self._comparisons.reconstruct(views, list(last.values()))
+            self._comparisons.reconstruct(views, list(last.values()), groups)
+
+    def _present(self, models: Sequence[str], dataset: str) -> list[ModelFeatures]:
+        return [self._view(model, dataset) for model in models if self._has(model, dataset)]
 
     def layer_scores(self, model: str) -> list[Score]:
         """Dimension, rank, composition's share and r2_partial of every stored invariant layer but the suite's.

@@ -80,7 +80,7 @@ def test_one_pass_over_all_models_finds_the_errors_of_single_pairs(world: World,
         return kept[key]
 
     streamed = Scorer(suite(), world.data, features, LINEAGE, cache)
-    streamed.stream(COMMON, "inside")
+    streamed.reconstruct((COMMON, COMMON), "inside")
     calls.clear()
     found = errors(streamed, "reference", "panel-a")
     assert "gfre" not in calls

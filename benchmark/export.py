@@ -82,7 +82,9 @@ def make_tables(
 ) -> dict[str, pd.DataFrame]:
     """All tables by name, as pure functions of what is given."""
     by_suite = {key: [record for record in records if f"{record.suite}@{record.suite_version}" == key] for key in known}
-    ranks = {key: rank_table(group, known[key].reference) for key, group in by_suite.items()}
+    # A trial run has no ranks: with other structures they would say something else.
+    ranked = {key: group for key, group in by_suite.items() if known[key].limit is None}
+    ranks = {key: rank_table(group, known[key].reference) for key, group in ranked.items()}
     return {
         "leaderboard": tables.leaderboard_table(records, entries, ranks, cards, known),
         "scores": tables.score_table(records),

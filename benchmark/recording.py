@@ -82,6 +82,8 @@ def scored_record(evaluation: Evaluation, entry: Entry, embedded: Embedded, scor
         for name, count in unshared.items()
         if count
     ]
+    if suite.limit is not None:
+        quality.append(f"trial run on at most {suite.limit} structures a data set (--limit): not for ranks")
     status: Status = "partial" if reasons else "ok"
     return Record(
         key=evaluation.record_key(model.id),
@@ -125,4 +127,5 @@ def failed_record(suite: Suite, entry: Entry, embedded: Embedded, reason: str) -
 
 def reproduce(suite: Suite, model: str) -> str:
     """The command that makes a record again."""
-    return f"latent-matter run --suite {suite.id} --models {model}"
+    limit = "" if suite.limit is None else f" --limit {suite.limit}"
+    return f"latent-matter run --suite {suite.origin}{limit} --models {model}"

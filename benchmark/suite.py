@@ -6,6 +6,7 @@ frozen in its file, so that a new submission never changes another model's numbe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -73,6 +74,10 @@ class Suite(Strict):
     folds: int = Field(default=5, ge=2)
     seed: int = 0
     changelog: list[Sentence] = Field(default_factory=list)
+    # Left out of dumps where there is none: what a suite's results are keyed by stays what it was.
+    limit: int | None = Field(
+        default=None, ge=1, exclude_if=lambda limit: limit is None, description="of a trial run: structures a data set"
+    )
 
     @model_validator(mode="after")
     def _roles_fit_together(self) -> Suite:
@@ -92,6 +97,29 @@ class Suite(Strict):
         """Data sets of the suite, each once, in-distribution first."""
         roles = [self.in_distribution, self.out_of_distribution, self.probe.dataset]
         return list(dict.fromkeys([*roles, *self.further_datasets]))
+
+    @property
+    def origin(self) -> str:
+        """Id of the suite that this is a trial run of; its own where it is none."""
+        return self.id.removesuffix(f"-limit-{self.limit}")
+
+    def limited_to(self, limit: int, names: Mapping[str, str]) -> Suite:
+        """The suite of a trial run: on at most `limit` structures of each data set, which `names` gives new ids."""
+        values = self.model_dump() | {
+            "id": f"{self.id}-limit-{limit}",
+            "title": f"{self.title}: trial run on at most {limit} structures a data set, without ranks",
+            "description": (
+                f"Made with --limit {limit}: at most so many structures of each data set, drawn with the suite's seed. "
+                f"Its values are not those of {self.key}, and nothing in it is ranked. {self.description}"
+            ),
+            "in_distribution": names[self.in_distribution],
+            "out_of_distribution": names[self.out_of_distribution],
+            "further_datasets": [names[name] for name in self.further_datasets],
+            "energy_targets": {names[name]: target for name, target in self.energy_targets.items() if name in names},
+            "probe": self.probe.model_dump() | {"dataset": names[self.probe.dataset]},
+            "limit": limit,
+        }
+        return Suite.model_validate(values)
 
     def frozen_models(self) -> list[str]:
         """Models that other models' scores depend on: reference, panel, controls."""

@@ -14,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark import pipeline
+from benchmark.datasets.store import find_datasets
 from benchmark.embedding.machine import Accelerator, find_device
 from benchmark.embedding.sandbox import SANDBOX_MODES, SandboxMode, choose_sandbox, why_no_sandbox
 from benchmark.execution import available_cores
+from benchmark.limiting import limited_suite
 from benchmark.schema import InvalidFileError
 from benchmark.submission import BrokenSubmission, Entry, load_submissions
 from benchmark.suite import Suite, find_suite
@@ -26,6 +28,12 @@ SubmissionsOption = Annotated[Path, typer.Option("--submissions", help="Folder o
 WorkOption = Annotated[Path, typer.Option("--work", help="Folder for environments, features and other products.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder for records and tables.")]
 SuiteOption = Annotated[str, typer.Option("--suite", help="Id of a suite.")]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, help="A trial run on at most so many structures of each data set; its results have no ranks."
+    ),
+]
 ModelsOption = Annotated[
     str | None, typer.Option("--models", help="Comma-separated model ids; the suite's own selection where not given.")
 ]
@@ -72,12 +80,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
     Console(width=console.width if console.is_terminal else 200).print(table)
 
 
-def suite_called(name: str) -> Suite:
-    """The suite called `name`; an unknown one is wrong use."""
+def suite_called(name: str, limit: int | None = None) -> Suite:
+    """The suite called `name`, or a trial run of it on `limit` structures a data set; an unknown one is wrong use.
+
+    Raises DatasetError, which says how to get them, when data sets of the suite are not prepared.
+    """
     try:
-        return find_suite(name)
+        suite = find_suite(name)
     except InvalidFileError as error:
         wrong_use(str(error))
+    if limit is not None:
+        return limited_suite(suite, limit)
+    find_datasets(suite.datasets())
+    return suite
 
 
 def submissions_in(root: Path, report: bool = True) -> tuple[dict[str, Entry], list[BrokenSubmission]]:

@@ -98,6 +98,17 @@ def made_from(folder: Path) -> str | None:
         return None
 
 
+def refuse_changed_files(dataset: Dataset) -> None:
+    """Raise DatasetError when a prepared data set's files are not to the byte those that were written."""
+    try:
+        written = json.loads((dataset.folder / "prepared.json").read_text()).get("files", {})
+    except (OSError, ValueError, AttributeError):
+        return  # shipped with the package, or made by hand
+    for name, digest in written.items():
+        if sha256_of_file(dataset.folder / name) != digest:
+            raise DatasetError(f"{dataset.folder / name}: is not the file that `data prepare` wrote")
+
+
 def replace_folder(work: Path, target: Path) -> None:
     """Put the folder `work` in the place of `target`; an older one is moved aside first."""
     if target.exists():

@@ -26,6 +26,10 @@ def silent(line: str) -> None:
     del line
 
 
+class MissingSourceError(DatasetError):
+    """A source file is not at hand."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A source file on disk, and its SHA-256 (empty for a folder)."""
@@ -51,7 +55,7 @@ def find_sources(spec: DatasetSpec, given: Path | None, downloads: Path | None, 
     for file in spec.source.files:
         path = _local(spec, file, given) or (None if downloads is None else _fetched(spec, file, downloads, report))
         if path is None:
-            raise DatasetError(_missing(spec, file, given))
+            raise MissingSourceError(_missing(spec, file, given))
         digest = "" if path.is_dir() else sha256_of_file(path)
         if file.sha256 is not None and digest != file.sha256:
             raise DatasetError(f"{path}: SHA-256 is {digest}, the spec of {spec.id} says {file.sha256}")

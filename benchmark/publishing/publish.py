@@ -12,8 +12,9 @@ from pathlib import Path
 from benchmark.files import sha256_of_file
 from benchmark.publishing.destinations import Destination, MovedError, digests
 from benchmark.publishing.merge import merge_results
-from benchmark.schema import InvalidFileError
+from benchmark.schema import InvalidFileError, read_yaml
 from benchmark.submission import Entry
+from benchmark.suite import Suite
 
 ATTEMPTS = 6
 FIRST_PAUSE = 1.0  # seconds; doubled after each attempt
@@ -43,6 +44,7 @@ def publish(
     work: the work folder with the features, for the audit. Raises InvalidFileError when something may not be
     published or the target stays out of reach.
     """
+    _refuse_trial_runs(results)
     last: MovedError | None = None
     notes: list[str] = []
     for attempt in range(ATTEMPTS):
@@ -64,6 +66,16 @@ def publish(
                 continue
             return Published(notes, sorted(changed))
     raise InvalidFileError(f"gave up after {ATTEMPTS} attempts: {last}")
+
+
+def _refuse_trial_runs(results: Path) -> None:
+    for path in sorted(results.glob("*@*/suite.yaml")):
+        limit = read_yaml(path, Suite).limit
+        if limit is not None:
+            raise InvalidFileError(
+                f"{path.parent}: is a trial run (--limit {limit}), which is not published; remove the folder, or keep "
+                "trial runs in a results folder of their own"
+            )
 
 
 def _message(notes: list[str]) -> str:

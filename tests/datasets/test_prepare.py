@@ -267,7 +267,7 @@ def test_the_commands_prepare_verify_and_describe(salts: Path, tmp_path: Path, m
     path.write_text(yaml.safe_dump(spec_of(salts).model_dump(mode="json")))
     runner = CliRunner()
     done = runner.invoke(app, ["data", "prepare", str(path), "--source", str(tmp_path)])
-    assert (done.exit_code, done.output.split(" in ")[0]) == (0, "salts: 12 structures")
+    assert (done.exit_code, done.stdout.split(" in ")[0]) == (0, "salts: 12 structures")
     described = runner.invoke(app, ["data", "info", "salts", "--json"])
     assert '"reduced_formulas": 1' in described.output
     assert runner.invoke(app, ["data", "verify", "salts"]).exit_code == 0

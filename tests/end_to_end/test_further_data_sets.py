@@ -37,7 +37,10 @@ def write_spec(folder: Path) -> Path:
         "description": "For tests.",
         "licence": "CC0-1.0",
         "reader": "extxyz",
-        "source": {"file": source.name, "sha256": sha256_of_file(source), "description": "made by a test"},
+        "source": {
+            "description": "made by a test",
+            "files": [{"file": source.name, "sha256": sha256_of_file(source)}],
+        },
         "sample": {"n": 40, "seed": 0},
         "periodic": True,
         "composition_basis": "fractions",

@@ -6,6 +6,7 @@ A header of pdb_seqres reads `>101m_A mol:protein length:154  MYOGLOBIN`.
 from __future__ import annotations
 
 import gzip
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +21,7 @@ from benchmark.datasets.readers.source import (
     refuse_unknown_options,
 )
 
-RESIDUES = set("ACDEFGHIKLMNPQRSTVWYX")  # the twenty, and X for an unknown one
+RESIDUES = set(string.ascii_uppercase)  # the twenty, and what rarely stands for others or unknown ones: B J O U X Z
 
 
 def read_fasta(shard: Shard, options: Mapping[str, Any]) -> Iterator[SourceStructure | Damaged]:

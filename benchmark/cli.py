@@ -19,6 +19,7 @@ from benchmark.commands.common import (
     CheckpointOption,
     JobsOption,
     JsonFlag,
+    LimitOption,
     ModelsOption,
     OfflineFlag,
     ResultsOption,
@@ -83,6 +84,7 @@ def main() -> None:
 @app.command()
 def run(
     suite: SuiteOption = "quick",
+    limit: LimitOption = None,
     models: ModelsOption = None,
     submissions: SubmissionsOption = SUBMISSIONS,
     work: WorkOption = WORK,
@@ -103,9 +105,10 @@ def run(
 
         latent-matter run --suite quick
         latent-matter run --suite quick --models chgnet-0.3.0,sevennet-0
+        latent-matter run --suite qm9 --limit 500    # a trial run, whose results have no ranks
         latent-matter run --suite quick --executor dask --scheduler tcp://10.0.0.1:8786
     """
-    chosen = suite_called(suite)
+    chosen = suite_called(suite, limit)
     entries, broken = submissions_in(submissions)
     settings = settings_of(work, results, accelerator, jobs, timeout, checkpoint, offline, entries, sandbox)
     wanted = wanted_models(models, entries, broken)
@@ -122,6 +125,7 @@ def run(
 @app.command()
 def embed(
     suite: SuiteOption = "quick",
+    limit: LimitOption = None,
     models: ModelsOption = None,
     submissions: SubmissionsOption = SUBMISSIONS,
     work: WorkOption = WORK,
@@ -144,7 +148,7 @@ def embed(
     latent-matter embed --suite quick --models chgnet-0.3.0
     latent-matter embed --suite quick --models my-model --bundle bundle    # to score on another machine
     """
-    chosen = suite_called(suite)
+    chosen = suite_called(suite, limit)
     entries, broken = submissions_in(submissions)
     settings = settings_of(work, RESULTS, accelerator, jobs, timeout, checkpoint, offline, entries, sandbox)
     wanted = wanted_models(models, entries, broken)
@@ -170,6 +174,7 @@ def embed(
 @app.command()
 def score(
     suite: SuiteOption = "quick",
+    limit: LimitOption = None,
     submissions: SubmissionsOption = SUBMISSIONS,
     work: WorkOption = WORK,
     results: ResultsOption = RESULTS,
@@ -186,7 +191,7 @@ def score(
     latent-matter score --suite quick
     latent-matter score --suite quick --bundle bundle
     """
-    chosen = suite_called(suite)
+    chosen = suite_called(suite, limit)
     entries, _ = submissions_in(submissions)
     settings = settings_of(bundle or work, results, "auto", jobs, 900.0, None, True, entries)
     with operated(settings, chosen, submissions, executor, scheduler, log_format) as (settings, progress):

@@ -1,0 +1,1 @@
+"""What the papers claim, beside what a results folder holds."""

@@ -48,7 +48,7 @@ def test_a_suite_without_an_energy_target_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suite_lists_the_known_ones() -> None:
-    with pytest.raises(InvalidFileError, match="known: local-real, quick"):
+    with pytest.raises(InvalidFileError, match="known: local-qm9, local-real, mad, omat24-omol25, qm9, quick, salex"):
         find_suite("nope")
 
 

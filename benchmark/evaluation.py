@@ -192,6 +192,10 @@ class PairTask:
         del report
         return _scorer_of(self.evaluation).pairs(self.model, self.others, self.dataset)
 
+    @property
+    def units(self) -> int:
+        return len(self.others)
+
     def __str__(self) -> str:
         return f"{self.model} · {self.dataset}"
 
@@ -207,7 +211,11 @@ class LayOutTask:
     def __call__(self, report: Report) -> list[BlockTask]:
         del report
         passes = _scorer_of(self.evaluation).lay_out_passes(self.models, self.dataset, self.evaluation.passes)
-        return [BlockTask(each, block, self.dataset) for each in passes for block in each.missing()]
+        return [BlockTask(each, block, self.dataset, len(self.models)) for each in passes for block in each.missing()]
+
+    @property
+    def units(self) -> int:
+        return len(self.models)
 
     def __str__(self) -> str:
         return f"lay out · {self.dataset}"
@@ -220,6 +228,11 @@ class BlockTask:
     passing: PassFolder
     block: tuple[int, int]
     dataset: str
+    models: int
+
+    @property
+    def units(self) -> int:
+        return self.models * (self.block[1] - self.block[0])
 
     def __call__(self, report: Report) -> None:
         del report
@@ -241,6 +254,10 @@ class PassTask:
         del report
         _scorer_of(self.evaluation).stream(self.models, self.dataset, self.evaluation.passes)
 
+    @property
+    def units(self) -> int:
+        return len(self.models)
+
     def __str__(self) -> str:
         return f"all pairs · {self.dataset}"
 
@@ -256,6 +273,11 @@ class ReconstructTask:
     def __call__(self, report: Report) -> None:
         del report
         _scorer_of(self.evaluation).reconstruct(self.groups, self.dataset)
+
+    @property
+    def units(self) -> int:
+        first, second = map(len, self.groups)
+        return first * (first - 1) // 2 if self.groups[0] == self.groups[1] else first * second
 
     def __str__(self) -> str:
         spans = " with ".join(dict.fromkeys(f"{group[0]} to {group[-1]}" for group in self.groups))

@@ -12,7 +12,7 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,21 @@ PROGRESS_SECONDS = 5.0
 Report = Callable[[float], None]
 """Called with the share of a task that is done, between 0 and 1."""
 _one_at_a_time = threading.Lock()
+
+
+def runs(work: Path) -> list[Path]:
+    """Journals of a work folder, oldest first."""
+    return sorted(path for path in (work / FOLDER).glob("*") if path.is_dir())
+
+
+def read_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    """All lines of a run's journal, process after process."""
+    for path in sorted(folder.glob("*.jsonl")):
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                yield json.loads(text)
+            except ValueError:
+                continue  # the last line of a process that was killed
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,7 @@ class Journal:
 class Watched:
     """Runs tasks of a stage and writes into the journal when they start, come on and end.
 
-    A task is called with a `Report`, and its text names it.
+    A task is called with a `Report`, and its text names it; its cost grows with its `units`, 1 where it has none.
     update: also called with the task's name and its share, where the task runs in this process.
     """
 
@@ -93,8 +108,9 @@ class Watched:
             if self.journal is not None:
                 products = {kind: counts[kind] - before[kind] for kind in ("found", "made")}
                 seconds = round(time.monotonic() - started, 3)
-                fields = {"stage": self.stage, "task": name, "outcome": outcome, "seconds": seconds, **products}
-                self.journal.write("finished", **fields)
+                size = {"kind": type(task).__name__, "units": getattr(task, "units", 1)}
+                fields = {"stage": self.stage, "task": name, "outcome": outcome, "seconds": seconds}
+                self.journal.write("finished", **fields, **size, **products)
 
         if self.journal is not None:
             self.journal.write("started", stage=self.stage, task=name)

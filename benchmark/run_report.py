@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.files import write_json, write_text
-from benchmark.journal import FOLDER
+from benchmark.journal import read_lines
 from benchmark.schema import InvalidFileError, Strict
 
 SLOWEST = 10
@@ -75,14 +74,9 @@ class RunReport(Strict):
     slowest: list[Timed]
 
 
-def runs(work: Path) -> list[Path]:
-    """Journals of a work folder, oldest first."""
-    return sorted(path for path in (work / FOLDER).glob("*") if path.is_dir())
-
-
 def read_report(folder: Path, now: float | None = None) -> RunReport:
     """The report of the run whose journal `folder` is, as of now. Raises InvalidFileError for anything else."""
-    lines = sorted(_lines(folder), key=lambda line: float(line["time"]))
+    lines = sorted(read_lines(folder), key=lambda line: float(line["time"]))
     begun = next((line for line in lines if line["event"] == "run"), None)
     if begun is None:
         raise InvalidFileError(f"{folder}: no journal of a run")
@@ -152,15 +146,6 @@ def as_markdown(report: RunReport) -> str:
         "\n".join(["Failed tasks:", "", *failures]) if failures else "No task failed.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _lines(folder: Path) -> Iterable[dict[str, Any]]:
-    for path in sorted(folder.glob("*.jsonl")):
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                yield json.loads(text)
-            except ValueError:
-                continue  # the last line of a process that was killed
 
 
 def _state(begun: Line, silent: float) -> State:

@@ -16,10 +16,10 @@ from benchmark.commands.common import WORK, JsonFlag, WorkOption, print_table, s
 from benchmark.datasets.store import EMBEDDED, find_dataset
 from benchmark.embedding.machine import find_device, hardware
 from benchmark.execution import Progress
-from benchmark.journal import Journal
+from benchmark.journal import Journal, runs
 from benchmark.pipeline import Settings
 from benchmark.reporting import JsonProgress, TerminalProgress
-from benchmark.run_report import RunReport, as_markdown, read_report, runs, write_report
+from benchmark.run_report import RunReport, as_markdown, read_report, write_report
 from benchmark.schema import InvalidFileError
 from benchmark.suite import Suite
 
@@ -62,7 +62,8 @@ def operated(
             place = f"Dask, {settings.threads} threads a model"
         journal = Journal.of_new_run(settings.work, suite.id)
         machine = hardware(find_device(settings.accelerator))
-        journal.write("run", suite=suite.key, executor=place, machine=machine)
+        structures = {name: find_dataset(name).card.structures for name in suite.datasets()}
+        journal.write("run", suite=suite.key, structures=structures, executor=place, machine=machine)
         state = "failed"
         try:
             yield dataclasses.replace(settings, journal=journal), progress

@@ -1,4 +1,4 @@
-"""`latent-matter plan`: what a change touches and what has to be computed for it."""
+"""`latent-matter plan`: what a run will cost, or what a change touches and has to be computed for it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,109 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.common import JsonFlag, say
+from benchmark import pipeline
+from benchmark.commands.common import (
+    SUBMISSIONS,
+    WORK,
+    AcceleratorOption,
+    JsonFlag,
+    ModelsOption,
+    SubmissionsOption,
+    WorkOption,
+    print_table,
+    say,
+    submissions_in,
+    suite_called,
+    wanted_models,
+    wrong_use,
+)
+from benchmark.datasets.store import find_dataset
+from benchmark.embedding.machine import find_device, hardware
+from benchmark.embedding.tasks import size_of
 from benchmark.planning import Plan, plan_change
+from benchmark.pricing import Price, price
 
 
 def plan(
-    changed_since: Annotated[str, typer.Option("--changed-since", help="Commit, branch or tag to compare with.")],
+    changed_since: Annotated[
+        str | None, typer.Option("--changed-since", help="Commit, branch or tag to compare with.")
+    ] = None,
     root: Annotated[Path, typer.Option("--root", help="The repository.")] = Path(),
     contribution: Annotated[
         bool, typer.Option("--contribution", help="Fail when the change is more than one family's own folder.")
     ] = False,
+    suite: Annotated[str | None, typer.Option("--suite", help="Id of a suite whose run to price.")] = None,
+    models: ModelsOption = None,
+    submissions: SubmissionsOption = SUBMISSIONS,
+    work: WorkOption = WORK,
+    accelerator: AcceleratorOption = "auto",
+    machine: Annotated[
+        str | None,
+        typer.Option("--hardware", help="Price for this hardware, as sidecars name it; by default this machine's."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say which submissions a change touches and which models have to be computed.
+    """Price a run before it starts, or say which models a change asks to compute.
 
-    In a GitHub workflow the answer also becomes the step's outputs `families`, `models` and `matrix`:
+    Hours are those of what the work folder has measured; what was never measured is named and left out:
+
+        latent-matter plan --suite quick
+        latent-matter plan --suite quick --models chgnet-0.3.0 --json
+
+    In a GitHub workflow the second answer also becomes the step's outputs `families`, `models` and `matrix`:
 
         latent-matter plan --changed-since origin/main --contribution
     """
+    if (suite is None) == (changed_since is None):
+        wrong_use("plan: accepted is one of --suite ID and --changed-since REVISION")
+    if changed_since is not None:
+        _plan_change(changed_since, root, contribution, as_json)
+    assert suite is not None
+    chosen = suite_called(suite)
+    entries, broken = submissions_in(submissions)
+    selected = pipeline.select_models(chosen, entries, wanted_models(models, entries, broken))
+    device = find_device(accelerator)  # type: ignore[arg-type]
+    sizes = {name: size_of(find_dataset(name)) for name in chosen.datasets()}
+    found = price(chosen, entries, selected, sizes, work, device, machine or hardware(device))
+    if as_json:
+        print(json.dumps(found.model_dump(), indent=2))
+    else:
+        _show(found)
+
+
+def _show(found: Price) -> None:
+    columns = ["model", "data set", "structures", "atoms", "MB", "atoms/s", "hours"]
+    rows = [
+        [
+            each.model,
+            each.dataset,
+            each.structures,
+            each.atoms,
+            each.bytes / 1e6,
+            each.atoms_per_second,
+            "embedded" if each.found else _hours(each.hours),
+        ]
+        for each in found.embedding
+    ]
+    print_table(columns, rows)
+    print_table(
+        ["scoring", "tasks", "hours"],
+        [[each.kind, each.tasks, _hours(each.hours)] for each in found.scoring],
+    )
+    print(f"{found.suite} on {found.hardware} ({found.device}): {found.models} models, {found.tasks} tasks")
+    print(
+        f"to embed: {found.structures} structures, {found.atoms} atoms, {found.bytes / 1e9:.3g} GB; while comparing "
+        f"{found.temporary_bytes / 1e9:.3g} GB more"
+    )
+    left_out = f", without {len(found.unmeasured)} unmeasured parts" if found.unmeasured else ""
+    print(f"hours, one task after another: {found.hours:.3g}{left_out}")
+
+
+def _hours(hours: float | None) -> str | float:
+    return "unmeasured" if hours is None else hours
+
+
+def _plan_change(changed_since: str, root: Path, contribution: bool, as_json: bool) -> None:
     found = plan_change(root, changed_since)
     if as_json:
         print(json.dumps(asdict(found), indent=2))

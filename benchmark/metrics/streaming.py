@@ -190,9 +190,8 @@ class RowPass:
         # Distances are shifted by a constant before they are multiplied, so that what is left has all its digits;
         # the shift is taken out again at the end.
         self.shifts = [float((2.0 * each.squares.mean()).sqrt()) for each in rows]
-        self.step = max(8, min(256, TILE_BYTES[self.device.type] // (self.n * 16 * count), self.n))
-        size = self.step * BLOCK_TILES
-        self.blocks = [(start, min(start + size, self.n)) for start in range(0, self.n, size)]
+        self.step = _tile_rows(self.n, count, self.device.type)
+        self.blocks = block_bounds(self.n, count, self.device.type)
         self.local = threading.local()
 
     @classmethod
@@ -315,6 +314,16 @@ class RowPass:
             )
             models[name] = StreamedModel(cosine, euclidean, sums[m] + (n - 1) * shifts[m])
         return Streamed(n, self.names, models, ranks, multiplied)
+
+
+def block_bounds(n: int, models: int, device: str = "cpu") -> list[tuple[int, int]]:
+    """The rows where each block of a pass over `models` arrays of `n` rows begins and ends."""
+    size = BLOCK_TILES * _tile_rows(n, models, device)
+    return [(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _tile_rows(n: int, models: int, device: str) -> int:
+    return max(8, min(256, TILE_BYTES[device] // (n * 16 * models), n))
 
 
 def _stacked(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[IntArray, FloatArray]:

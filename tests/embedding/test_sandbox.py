@@ -31,7 +31,7 @@ from benchmark.embedding.sandbox.backends import Bubblewrap, Container, PlainPro
 from benchmark.embedding.sandbox.plan import python_folders
 from benchmark.schema import InvalidFileError
 from benchmark.submission import LocalCheckpoint
-from tests.embedding.families import write_family
+from tests.embedding.families import WELL_BEHAVED, write_family
 
 BUBBLEWRAP = find_bubblewrap()
 needs_bubblewrap = pytest.mark.skipif(not isinstance(BUBBLEWRAP, Bubblewrap), reason=str(BUBBLEWRAP))
@@ -287,7 +287,9 @@ def test_a_container_engine_runs_a_worker_from_an_empty_image(
 ) -> None:
     engine = programs("docker", ENGINE.format(python=sys.executable))
     confined = dataclasses.replace(settings, sandbox="required")
-    entry = write_family(tmp_path / "toy")
+    # Slow to load, so that the engine can be asked for the worker's process while it lives.
+    slow = WELL_BEHAVED.replace("self.scale = 1.0", "self.scale = 1.0; time.sleep(3)")
+    entry = write_family(tmp_path / "toy", slow)
     sidecar = embed(entry, dataset, confined, environment=environment)
     assert sidecar.provenance.sandbox == "docker 27.3.1"
     assert sidecar.provenance.peak_memory_mb > 10

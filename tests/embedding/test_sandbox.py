@@ -51,9 +51,10 @@ elif arguments[:2] == ["image", "inspect"]:
 elif arguments[0] == "import":
     (here / "image").write_bytes(sys.stdin.buffer.read())
 elif arguments[0] == "inspect":
-    print((here / "pid").read_text() if (here / "pid").exists() else "0")
+    started = here / ("pid-" + arguments[-1])
+    print(started.read_text() if started.exists() else "0")
 elif arguments[0] == "rm":
-    os.kill(int((here / "pid").read_text()), signal.SIGKILL)
+    os.kill(int((here / ("pid-" + arguments[-1])).read_text()), signal.SIGKILL)
 elif arguments[0] == "run":
     at = arguments.index("latent-matter-empty")
     pairs = zip(arguments, arguments[1:])
@@ -61,7 +62,8 @@ elif arguments[0] == "run":
     command = ["bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--as-pid-1", "--proc", "/proc", "--die-with-parent"]
     command += ["--chdir", "/tmp", "--", *arguments[at + 1 :]]
     child = subprocess.Popen(command, env={{**variables, "PATH": os.environ["PATH"]}})
-    (here / "pid").write_text(str(child.pid))
+    name = arguments[arguments.index("--name") + 1] if "--name" in arguments else ""
+    (here / ("pid-" + name)).write_text(str(child.pid))
     sys.exit(child.wait())
 """
 
@@ -288,7 +290,7 @@ def test_a_container_engine_runs_a_worker_from_an_empty_image(
     engine = programs("docker", ENGINE.format(python=sys.executable))
     confined = dataclasses.replace(settings, sandbox="required")
     # Slow to load, so that the engine can be asked for the worker's process while it lives.
-    slow = WELL_BEHAVED.replace("self.scale = 1.0", "self.scale = 1.0; time.sleep(3)")
+    slow = WELL_BEHAVED.replace("self.scale = 1.0", "self.scale = 1.0; time.sleep(2)")
     entry = write_family(tmp_path / "toy", slow)
     sidecar = embed(entry, dataset, confined, environment=environment)
     assert sidecar.provenance.sandbox == "docker 27.3.1"
@@ -368,7 +370,8 @@ def test_a_container_is_removed_when_we_are_killed(plan: Plan, programs: Callabl
     )
     assert ours.stdout is not None
     assert ours.stdout.readline() == b"started\n"
-    inside = int((engine.parent / "pid").read_text())
+    (noted,) = engine.parent.glob("pid-*")
+    inside = int(noted.read_text())
     ours.send_signal(signal.SIGKILL)
     ours.wait()
     for _ in range(200):

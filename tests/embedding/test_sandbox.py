@@ -341,7 +341,9 @@ def test_a_container_that_hangs_is_removed(
     hanging = "class Hanging(Adapter):\n    def load(self, *_): time.sleep(1000)\n    def embed(self, inputs): pass\n"
     with pytest.raises(EmbeddingError, match="load: timed out after 3 s without progress"):
         embed(write_family(tmp_path / "toy", hanging), dataset, confined, environment=environment)
-    assert not Path(f"/proc/{(engine.parent / 'pid').read_text()}").exists()
+    ran = [int(noted.read_text()) for noted in engine.parent.glob("pid-*")]
+    assert len(ran) == 2  # the trial and the worker
+    assert not any(Path(f"/proc/{process}").exists() for process in ran)
 
 
 KILLED = """

@@ -223,7 +223,7 @@ def _write(spec: DatasetSpec, draw: Draw, found: list[Found], work: Path) -> Dat
     if spec.fingerprint not in (None, fingerprint):
         gives = f"{len(structures)} structures with fingerprint {fingerprint}"
         raise DatasetError(f"{found[0].path}: gives {gives}, the spec of {spec.id} says {spec.fingerprint}")
-    return write_card(work, _card(spec, draw, found), structures)
+    return write_card(work, _card(spec, draw, found), len(structures), fingerprint)
 
 
 def _labels_table(spec: DatasetSpec, part: Structures, labels: NDArray[np.float64]) -> pa.Table:

@@ -207,14 +207,12 @@ def write_dataset(folder: Path, card: dict[str, object], structures: Structures,
     ordered = labels.loc[list(structures.ids)].astype(np.float64)
     with atomic_path(folder / "labels.parquet") as temporary:
         ordered.rename_axis("id").reset_index().to_parquet(temporary, index=False, compression="zstd")
-    return write_card(folder, card, structures)
+    return write_card(folder, card, len(structures), structures.fingerprint())
 
 
-def write_card(folder: Path, card: dict[str, object], structures: Structures) -> Dataset:
-    """Write the card of a data set whose files are in `folder` already; fills in count and fingerprint."""
-    filled = DatasetCard.model_validate(
-        {**card, "structures": len(structures), "fingerprint": structures.fingerprint()}
-    )
+def write_card(folder: Path, card: dict[str, object], count: int, fingerprint: str) -> Dataset:
+    """Write the card of a data set whose files are in `folder` already, with its count and fingerprint."""
+    filled = DatasetCard.model_validate({**card, "structures": count, "fingerprint": fingerprint})
     write_text(folder / "dataset.yaml", yaml.safe_dump(filled.model_dump(), sort_keys=False, allow_unicode=True))
     return load_dataset(folder)
 

@@ -132,20 +132,29 @@ def embed(
             return found
         run = _Extraction.of(prepared, dataset, key, settings)
         # Whoever was lost with the lock may come back, to a folder of its own.
-        return run.finish(run.folder if alone else run.aside("again"), progress)
+        return run.finish(run.folder if alone else run.aside(key), progress)
 
 
 def embed_shards(
-    entry: Entry, dataset: Dataset, settings: EmbeddingSettings, span: range, *, progress: Progress | None = None
+    entry: Entry,
+    dataset: Dataset,
+    settings: EmbeddingSettings,
+    span: range,
+    *,
+    environment: Environment | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Compute the shards of `span` that are missing and leave them where `embed` finds them.
 
     Raises EmbeddingError as `embed` does.
     """
-    prepared = prepare(entry, settings)
+    prepared = prepare(entry, settings, environment)
     key = feature_key(prepared, dataset)
-    if find_features(settings.cache, key) is None:
-        _Extraction.of(prepared, dataset, key, settings).share(span, progress)
+    with computing_alone(settings.cache / "locks" / f"{key}-{span.start}.lock") as alone:
+        if find_features(settings.cache, key) is None:
+            run = _Extraction.of(prepared, dataset, key, settings)
+            name = f"{key}-{span.start:05d}"
+            run.share(run.folder.with_name(name) if alone else run.aside(name), span, progress)
 
 
 def shard_count(structures: int) -> int:
@@ -201,7 +210,7 @@ class _Extraction:
 
     def aside(self, name: str) -> Path:
         """A folder that nobody else has."""
-        return self.folder.with_name(f"{self.key}-{name}-{secrets.token_hex(4)}")
+        return self.folder.with_name(f"{name}-{secrets.token_hex(4)}")
 
     def read(self, folder: Path, step: Mapping[str, Any]) -> Part:
         """A shard in `folder`/output, checked."""
@@ -228,26 +237,29 @@ class _Extraction:
         spent = {"structures": len(done), "atoms": int(self.lengths[done].sum()), **vars(usage)}
         write_json(into / USAGES / f"{secrets.token_hex(8)}.json", spent)
 
-    def share(self, span: range, progress: Progress | None) -> None:
-        """Compute the missing shards of `span` aside, and put them to the others when they are whole."""
+    def share(self, folder: Path, span: range, progress: Progress | None) -> None:
+        """Compute the missing shards of `span` in `folder`, and put them to the others when they are whole."""
         mine = [self.steps[number] for number in span]
-        finished = self.whole(self.folder, mine)
-        missing = [step for step in mine if step not in finished]
-        if not missing:
-            return
-        folder = self.aside(f"{span.start:05d}")
-        folder.mkdir(parents=True)
-        try:
-            self.compute(folder, self.folder, missing, _after(len(finished) / len(mine), progress))
-            refuse_strangers(self.prepared.entry.family.adapter, folder / "output", [_file(step) for step in missing])
-            (self.folder / "output").mkdir(parents=True, exist_ok=True)
-            for step in missing:
-                self.read(folder, step)
-                (folder / "output" / _file(step)).replace(self.folder / "output" / _file(step))
-        except EmbeddingError as error:
-            raise with_ids(error, self.structures.ids) from error
-        finally:
-            remove_tree(folder)
+        missing = [step for step in mine if step not in self.whole(self.folder, mine)]
+        self._hand_over(folder, self.whole(folder, missing))  # of an attempt whose process was lost
+        sweep(folder / "output", [])
+        left = [step for step in missing if step not in self.whole(self.folder, missing)]
+        if left:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.compute(folder, self.folder, left, _after(1.0 - len(left) / len(mine), progress))
+                refuse_strangers(self.prepared.entry.family.adapter, folder / "output", [_file(step) for step in left])
+                for step in left:
+                    self.read(folder, step)
+            except EmbeddingError as error:
+                raise with_ids(error, self.structures.ids) from error
+            self._hand_over(folder, left)
+        remove_tree(folder)
+
+    def _hand_over(self, folder: Path, steps: Sequence[Mapping[str, Any]]) -> None:
+        (self.folder / "output").mkdir(parents=True, exist_ok=True)
+        for step in steps:
+            (folder / "output" / _file(step)).replace(self.folder / "output" / _file(step))
 
     def finish(self, folder: Path, progress: Progress | None) -> Sidecar:
         """Compute what is missing, audit the whole and keep it."""

@@ -113,6 +113,8 @@ class MatterSimAdapter(Adapter):
     def _angles(self, bonds: np.ndarray, lengths: np.ndarray, atoms: int) -> tuple[np.ndarray, np.ndarray]:
         """Ordered pairs of bonds within the angle cutoff that share their first atom, and their number a bond."""
         short = np.flatnonzero(lengths <= self.angle_cutoff)
+        if not len(short):  # the package's function has no answer to that
+            return np.empty((0, 2), dtype=np.int64), np.zeros(len(bonds), dtype=np.int64)
         pairs, per_short_bond, _, _ = compute_threebody(
             np.ascontiguousarray(bonds[short], dtype=np.int32), np.array([atoms], dtype=np.int32)
         )

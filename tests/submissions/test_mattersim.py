@@ -30,8 +30,9 @@ structures += [
     Atoms("OH", positions=[(399.9, 0, 0), (0.8, 0, 0)], cell=[400] * 3, pbc=True),
     Atoms("C2", positions=[(0, 0, 0), (1.42, 0, 0)], cell=[[2.46, 0, 0], [-1.23, 2.13, 0], [0, 0, 30]], pbc=(1, 1, 0)),
 ]
-alone = [Atoms("U"), Atoms("H", cell=[50] * 3, pbc=True)]
+alone = [Atoms("U"), Atoms("H", cell=[50] * 3, pbc=True), Atoms("Ar", cell=[4.5] * 3, pbc=True)]
 features = model.embed(structures + alone)
+by_itself = np.concatenate([model.embed([atoms]).layers["backbone"].values for atoms in alone])
 sizes = np.array([len(atoms) for atoms in structures])
 difference = np.abs(features.energies[: len(structures)] - model.reference_energies(structures)) / sizes
 
@@ -51,6 +52,7 @@ report({
     "layers": layers,
     "finite": all(np.isfinite(layer.values).all() for layer in features.layers.values()),
     "unsupported": [model.unsupported(Atoms(["Bk", "O"])), model.unsupported(alone[0])],
+    "alone": np.abs(by_itself - features.layers["backbone"].values[sizes.sum() :]).max(),
     "spread": features.layers["backbone"].values.std(),
 })
 """
@@ -63,3 +65,4 @@ def test_energies_and_layers_are_those_of_the_package(real_work: Path, tmp_path:
     assert found["layers"]["last_layer"] < 1e-4 * found["spread"]
     assert found["finite"]
     assert found["unsupported"] == ["Bk beyond the model's last atomic number, 94", None]
+    assert found["alone"] < 1e-5 * found["spread"]  # also without a single bond, or without one short enough for angles

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from benchmark.datasets.columns import DatasetError
+from benchmark.datasets.readers import READERS
 from benchmark.datasets.shards import ARCHIVES
 from benchmark.datasets.spec import DatasetSpec, SourceFile
 from benchmark.embedding.downloads import DownloadError, download, hub_endpoint, hub_token
@@ -69,7 +70,8 @@ def _local(spec: DatasetSpec, file: SourceFile, given: Path | None) -> Path | No
         return given
     names = [file.file]
     ending = next((each for each in ARCHIVES if file.file.endswith(each)), None)
-    if ending is not None and file.sha256 is None:
+    read_packed = file.file.endswith(READERS[spec.reader].suffixes)
+    if ending is not None and file.sha256 is None and not read_packed:
         names.append(file.file.removesuffix(ending))
     for name in names:
         for root in [given] if given is not None else source_folders():

@@ -181,6 +181,7 @@ def score(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Score the models of this bundle of features.")
     ] = None,
+    accelerator: AcceleratorOption = "auto",
     jobs: JobsOption = None,
     executor: ExecutorOption = "local",
     scheduler: SchedulerOption = None,
@@ -188,13 +189,15 @@ def score(
 ) -> None:
     """Score the models whose features are in the work folder or in a bundle; starts no model.
 
+    Features that were made on a GPU are scored anywhere with --accelerator cuda.
+
     latent-matter score --suite quick
     latent-matter score --suite quick --bundle bundle
     """
     chosen = suite_called(suite, limit)
     entries, _ = submissions_in(submissions)
-    settings = settings_of(bundle or work, results, "auto", jobs, 900.0, None, True, entries)
-    with operated(settings, chosen, submissions, executor, scheduler, log_format) as (settings, progress):
+    settings = settings_of(bundle or work, results, accelerator, jobs, 900.0, None, True, entries)
+    with operated(settings, chosen, submissions, executor, scheduler, log_format, models=False) as (settings, progress):
         if bundle is None:
             records = pipeline.score_embedded(chosen, entries, settings, progress)
         else:

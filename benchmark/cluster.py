@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from distributed import Client, Future, as_completed
 from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.scheduler import KilledWorker
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
@@ -50,6 +51,10 @@ COMPARED = ("numpy", "scipy", "scikit-learn", "torch", "umap-learn")
 
 class ClusterError(InvalidFileError):
     """The cluster cannot run the benchmark; the text is one line that says why."""
+
+
+class LostWorkersError(RuntimeError):
+    """More workers died with a task than the scheduler allows: it takes too much memory, say."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +117,12 @@ def _describe_worker(probe: Path, folders: Sequence[Path], dask_worker: Any) -> 
     return describe_node(probe, dask_worker.state.nthreads, folders)
 
 
-def on_cluster(settings: Settings, scheduler: str, folders: Sequence[Path], say: Callable[[str], None]) -> Settings:
+def on_cluster(
+    settings: Settings, scheduler: str, folders: Sequence[Path], say: Callable[[str], None], *, models: bool = True
+) -> Settings:
     """`settings` with the workers of `scheduler` as the place where tasks run.
 
-    folders: what workers have to see besides the work folder.
+    folders: what workers have to see besides the work folder. models: whether models will be started.
     Raises ClusterError in one line: nobody answers, no worker comes, a worker does not share the work folder, has
     other code or versions, or several threads; no worker has a GPU and `cuda` is asked for.
     """
@@ -129,7 +136,7 @@ def on_cluster(settings: Settings, scheduler: str, folders: Sequence[Path], say:
         say(f"{work}: its file locks do not hold between machines; some products will be computed twice")
     client.register_plugin(Preparation(_variables()))
     gpus = any(info["resources"].get(GPU) for info in client.scheduler_info(n_workers=-1)["workers"].values())
-    if settings.accelerator == "cuda" and not gpus:
+    if settings.accelerator == "cuda" and models and not gpus:
         raise ClusterError(
             f"--accelerator cuda: no worker of {scheduler} has the resource {GPU}; start one with --resources GPU=1"
         )
@@ -295,6 +302,9 @@ def _outcome(future: Future[Any], task: TaskT) -> Outcome[TaskT, Any]:
     if error is None:
         value, error = future.result()
         return Outcome(task, value, error)
+    if isinstance(error, KilledWorker):
+        # Its own text names a worker's address, and reasons are published.
+        return Outcome(task, None, LostWorkersError("every worker that was given the task was lost with it"))
     if not isinstance(error, Exception):
         raise error
     return Outcome(task, None, error)

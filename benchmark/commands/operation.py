@@ -42,10 +42,11 @@ def operated(
     log_format: str,
     *,
     scored: bool = True,
+    models: bool = True,
 ) -> Iterator[tuple[Settings, Progress]]:
     """Settings and progress of a run that is journalled, and reported when it ends, however it ends.
 
-    scored: the report also goes to the results of the suite.
+    scored: the report also goes to the results of the suite. models: models are started.
     """
     if executor not in ("local", "dask"):
         wrong_use(f"--executor: found {executor!r}, accepted are local, dask")
@@ -58,7 +59,7 @@ def operated(
         if scheduler is not None:
             prepared = [find_dataset(name).folder for name in suite.datasets()]
             folders = [submissions, *(each for each in prepared if not each.is_relative_to(EMBEDDED))]
-            settings = _on_cluster(settings, scheduler, folders, progress)
+            settings = _on_cluster(settings, scheduler, folders, progress, models)
             place = f"Dask, {settings.threads} threads a model"
         journal = Journal.of_new_run(settings.work, suite.id)
         machine = hardware(find_device(settings.accelerator))
@@ -79,12 +80,14 @@ def operated(
                 write_report(settings.results / suite.key, report)
 
 
-def _on_cluster(settings: Settings, scheduler: str, folders: Sequence[Path], progress: Progress) -> Settings:
+def _on_cluster(
+    settings: Settings, scheduler: str, folders: Sequence[Path], progress: Progress, models: bool
+) -> Settings:
     try:
         from benchmark.cluster import on_cluster
     except ModuleNotFoundError as error:
         raise InvalidFileError(f"--executor dask: {error}; pip install 'latent-matter[cluster]'") from None
-    return on_cluster(settings, scheduler, folders, progress.say)
+    return on_cluster(settings, scheduler, folders, progress.say, models=models)
 
 
 def status(

@@ -16,6 +16,7 @@ from benchmark.commands.common import (
     WORK,
     AcceleratorOption,
     JsonFlag,
+    LimitOption,
     ModelsOption,
     SubmissionsOption,
     WorkOption,
@@ -42,6 +43,7 @@ def plan(
         bool, typer.Option("--contribution", help="Fail when the change is more than one family's own folder.")
     ] = False,
     suite: Annotated[str | None, typer.Option("--suite", help="Id of a suite whose run to price.")] = None,
+    limit: LimitOption = None,
     models: ModelsOption = None,
     submissions: SubmissionsOption = SUBMISSIONS,
     work: WorkOption = WORK,
@@ -68,7 +70,7 @@ def plan(
     if changed_since is not None:
         _plan_change(changed_since, root, contribution, as_json)
     assert suite is not None
-    chosen = suite_called(suite)
+    chosen = suite_called(suite, limit)
     entries, broken = submissions_in(submissions)
     selected = pipeline.select_models(chosen, entries, wanted_models(models, entries, broken))
     device = find_device(accelerator)  # type: ignore[arg-type]

@@ -3,7 +3,9 @@
 import bz2
 import gzip
 import io
+import itertools
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -463,3 +465,32 @@ def test_every_reader_refuses_an_option_that_it_does_not_have(tmp_path: Path, ki
     shutil.copy(__file__, path)
     with pytest.raises(InvalidFileError, match=r"options \['colour'\] are unknown"):
         read(kind, path, {"colour": "blue"})
+
+
+def real(name: str) -> Path:
+    """A file below the folder of real data. Skips where there is none."""
+    root = os.environ.get("LATENT_MATTER_REAL_DATA")
+    path = Path(root or "nowhere") / name
+    if not path.is_file():
+        pytest.skip(f"needs {name} below LATENT_MATTER_REAL_DATA")
+    return path
+
+
+def test_real_molecules_of_omol25_are_read_with_charge_and_spin() -> None:
+    path = real("omol25-18.xyz")
+    found = whole("extxyz", path, {"charge": "total_charge_e", "spin": "multiplicity"})
+    assert len(found) == 18
+    assert any(each.atoms.info["charge"] for each in found)
+    for structure in found:
+        electrons = int(structure.atoms.numbers.sum()) - structure.atoms.info["charge"]
+        # An even number of electrons has an odd multiplicity.
+        assert (electrons + structure.atoms.info["spin"]) % 2 == 1
+        assert structure.values["energy"] < 0
+
+
+def test_real_perovskites_are_read_as_five_atoms_in_a_cube() -> None:
+    rows = READERS["cif-table"].read(Shard("perov5", real("perov5-test.csv")), {"id": "material_id"})
+    for structure in itertools.islice(rows, 20):
+        assert isinstance(structure, SourceStructure)
+        assert len(structure.atoms) == 5
+        np.testing.assert_allclose(structure.atoms.cell.angles(), 90.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import platform
 import secrets
 import socket
@@ -20,18 +21,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
 from distributed import Client, Future, as_completed
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 from filelock import FileLock, Timeout
-from threadpoolctl import threadpool_limits
 
 import benchmark
 from benchmark.datasets.store import DATASETS_VARIABLE, dataset_folders
 from benchmark.execution import Outcome, TaskT, ValueT, available_cores
 from benchmark.files import content_key, sha256_of_file, write_text
 from benchmark.pipeline import Settings
+from benchmark.remote import attempt
 from benchmark.schema import InvalidFileError
 
 SHARDS_PER_TASK = 16
@@ -239,9 +239,8 @@ class DaskExecutor:
             while waiting and len(running) < slots.count():
                 task = waiting.popleft()
                 future = self.client.submit(
-                    _attempt,
-                    function,
-                    task,
+                    attempt,
+                    pickle.dumps((function, task)),
                     key=f"{type(task).__name__}-{run}-{len(tasks) - len(waiting)}",
                     pure=False,
                     retries=RETRIES,
@@ -277,22 +276,6 @@ class _Slots:
             self.found = sum(self.resource is None or bool(info["resources"].get(self.resource)) for info in workers)
             self.looked = time.monotonic()
         return max(1, AHEAD * self.found)
-
-
-def _attempt(function: Callable[[Any], Any], task: Any) -> tuple[Any, Exception | None]:
-    """The task's value or what it raised; raises itself what another machine may not meet."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        # One thread, as in the processes of a local run: the number decides the last bits of a matrix product.
-        with threadpool_limits(limits=1):
-            return function(task), None
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        return None, error
-    finally:
-        torch.set_num_threads(before)
 
 
 def _outcome(future: Future[Any], task: TaskT) -> Outcome[TaskT, Any]:

@@ -40,7 +40,7 @@ class Failed(Strict):
 
 
 class Stage(Strict):
-    """All tasks of one kind. core_seconds: of all processes that worked on it, models included."""
+    """All tasks of one kind. core_seconds: of its processes and of what they started and waited for."""
 
     stage: str
     tasks: int

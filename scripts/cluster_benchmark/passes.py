@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from distributed import Client
 
 from benchmark.cluster import DaskExecutor
 from benchmark.evaluation import BlockTask
-from benchmark.execution import Executor, LocalExecutor
+from benchmark.execution import Executor, LocalExecutor, Outcome
 from benchmark.files import content_key, remove_tree
 from benchmark.journal import Journal, Watched, runs
 from benchmark.metrics.validation import features
@@ -84,14 +84,11 @@ def compute(
     parents: processes whose core seconds count, with all that they have started.
     """
     models = len(laid_out_names(laid_out))
-    list(executor.run([Imported(number) for number in range(2 * processes)], Watched("import", None)))
+    finished(executor.run([Imported(number) for number in range(2 * processes)], Watched("import", None)))
     tasks = [BlockTask(laid_out, block, "synthetic", models) for block in laid_out.missing()]
     before, started = core_seconds(parents), time.monotonic()
-    outcomes = list(executor.run(tasks, Watched("blocks", journal)))
+    finished(executor.run(tasks, Watched("blocks", journal)))
     seconds, cores = time.monotonic() - started, core_seconds(parents) - before
-    for outcome in outcomes:
-        if outcome.error is not None:
-            raise outcome.error
     return {
         "blocks": len(tasks),
         "wall_seconds": round(seconds, 1),
@@ -99,6 +96,13 @@ def compute(
         "load": load(),
         "table": table(laid_out),
     }
+
+
+def finished(outcomes: Iterable[Outcome[Any, Any]]) -> None:
+    """Wait for all, and raise what one of them raised."""
+    for outcome in list(outcomes):
+        if outcome.error is not None:
+            raise outcome.error
 
 
 def laid_out_names(laid_out: PassFolder) -> list[Path]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 
 
@@ -23,7 +24,8 @@ class ClusterProcesses:
 
     def __init__(self, folder: Path, workers: int, variables: Mapping[str, str] | None = None) -> None:
         self.folder, self.count = folder, workers
-        self.variables = {**os.environ, "OMP_NUM_THREADS": "1", **(variables or {})}
+        # Workers import tasks that are defined in scripts and tests.
+        self.variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **(variables or {})}
         self.workers: list[subprocess.Popen[bytes]] = []
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.address = ""

@@ -46,7 +46,7 @@ def fresh_board(finished_board: Path, tmp_path: Path) -> Callable[..., Path]:
 
     def copy(finished: bool = False) -> Path:
         folder = tmp_path / "board"
-        ignored = () if finished else ("results", "features", "conformance", "products", "work", "site")
+        ignored = () if finished else ("results", "features", "conformance", "products", "work", "site", "journal")
         shutil.copytree(finished_board, folder, symlinks=True, ignore=lambda _, names: set(names) & set(ignored))
         if not finished:
             # The environments and their compiled modules are expensive and name their own paths: share them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 
 from leaderboard_site.board import Board
@@ -21,6 +23,7 @@ from leaderboard_site.figures.figure import (
 GRIDE = "intrinsic_dimension_gride"
 ESTIMATORS = {"intrinsic_dimension": "TwoNN", "intrinsic_dimension_mle": "MLE"}
 MOST_STRUCTURES = 1000  # drawn in one map; more would not be told apart
+SHARES = (0.2, 0.4, 0.6, 0.8, 0.95, 1.0)  # of the structures, whose errors are in one colour or a paler one
 MOST_POINTS = 5000  # drawn in all maps of a board: a point is some 300 bytes of drawing
 
 
@@ -28,7 +31,7 @@ def intrinsic_dimension(site: Site, board: Board) -> Figure:
     """GRIDE over scales where it was measured, else the two estimators in and out of distribution."""
     sweep = _sweep(site, board)
     if sweep:
-        return _figure(sweep).drawn(_sweep_chart(board))
+        return _figure(sweep).drawn(_sweep_chart(sweep, board))
     rows: Rows = []
     datasets = [board.suite.text("in_distribution"), board.suite.text("out_of_distribution")]
     for entry in board.entries:
@@ -67,7 +70,7 @@ def _sweep(site: Site, board: Board) -> Rows:
     for entry in board.entries:
         for row in site.rows("scores", board, entry.model):
             value, k = row.number("value"), row.integer("k")
-            if row.text("score") == GRIDE and value is not None and k is not None:
+            if row.text("score") == GRIDE and k is not None and value is not None and value > 0:
                 rows.append({
                     "model": entry.model, "title": entry.title, "family": style.family_of(board, entry),
                     "dataset": row.text("dataset"), "role": f"{board.role(row.text('dataset'))}: {row.text('dataset')}",
@@ -76,14 +79,14 @@ def _sweep(site: Site, board: Board) -> Rows:
     return sorted(rows, key=lambda row: (row["dataset"], row["model"], row["neighbours"]))
 
 
-def _sweep_chart(board: Board) -> AnyChart:
+def _sweep_chart(rows: Rows, board: Board) -> AnyChart:
     family, hovered = pick_family(), hover_model()
     chart: AnyChart = (
         alt.Chart(data())
         .mark_line(point=alt.OverlayMarkDef(size=24))
         .encode(
             alt.X("neighbours:Q", title="neighbour of the scale", scale=alt.Scale(type="log", base=2, nice=False)),
-            alt.Y("dimension:Q", title="intrinsic dimension (GRIDE)"),
+            alt.Y("dimension:Q", title="intrinsic dimension (GRIDE, log scale)", scale=_log_scale(rows)),
             alt.Detail("model:N"),
             color=family_colour(board),
             opacity=alt.condition(family, alt.value(0.85), alt.value(0.08)),
@@ -170,12 +173,35 @@ def structure_map(site: Site, board: Board) -> Figure:
     by_dataset = base.encode(
         alt.Color("dataset:N", title="Data set", scale=alt.Scale(domain=datasets, range=list(style.FAMILIES)))
     )
-    by_error = base.encode(
-        alt.Color("error:Q", title="Error, eV/atom", scale=alt.Scale(type="quantize", range=list(style.HEAT)))
+    drawn = rows[::step]
+    classes = _error_classes([row["error"] for row in drawn if row["error"] is not None])
+    shades = alt.Scale(domain=[label for _, label in classes], range=list(style.HEAT[-len(SHARES) :]))
+    by_error = base.transform_filter("isValid(datum.error_class)").encode(
+        alt.Color("error_class:N", title="Error, eV/atom", scale=shades)
     )
     facet = alt.Facet("model:N", sort=models, title=None)
     charts = [
-        chart.facet(facet, columns=3).resolve_scale(x="independent", y="independent")
-        for chart in (by_dataset, by_error)
+        chart.facet(facet, columns=3).resolve_scale(x="independent", y="independent").properties(title=title)
+        for chart, title in ((by_dataset, "By data set"), (by_error, "By error of the model's energy"))
     ]
-    return figure.drawn(alt.vconcat(*charts).resolve_scale(color="independent"), drawn=rows[::step])
+    return figure.drawn(
+        alt.vconcat(*charts).resolve_scale(color="independent"), drawn=[_classed(row, classes) for row in drawn]
+    )
+
+
+def _error_classes(errors: list[float]) -> list[tuple[float, str]]:
+    """Upper bound and label of classes of equal size.
+
+    Of equal size, because one structure that a model has no idea of would leave all others in one colour.
+    """
+    ordered = sorted(errors)
+    bounds = [ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in SHARES] if ordered else []
+    lower = [0.0, *bounds]
+    return [(high, f"{low:.2g} to {high:.2g}") for low, high in zip(lower, bounds, strict=False) if high > low]
+
+
+def _classed(row: dict[str, Any], classes: list[tuple[float, str]]) -> dict[str, Any]:
+    """The row with the label of its error's class."""
+    if row["error"] is None:
+        return row
+    return {**row, "error_class": next((label for bound, label in classes if row["error"] <= bound), None)}

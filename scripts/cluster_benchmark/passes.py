@@ -182,6 +182,7 @@ def measure_pass(folder: Path, rows: int, models: int) -> dict[str, Any]:
         disturbed = compute(laid_out, executor, WORKERS, [psutil.Process().pid], journal)
         trouble.join()
     journal.write("ended", state="done")
+    del disturbed["core_seconds"]  # those of the killed worker went with it
     report = read_report(runs(folder)[-1])
     disturbed |= {"processes": WORKERS, "lost_attempts": report.lost_attempts, "failures": len(report.failures)}
     return {

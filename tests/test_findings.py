@@ -16,6 +16,7 @@ from findings.board import Board, correlation_over_families, rank_correlation, r
 from findings.convergence import accuracy_and_alignment, collapse_counts, kinds_of_pairs
 from findings.reading import readability
 from findings.spaces import fine_tuning, last_layers
+from findings.verdicts import decide, summary, verdicts
 
 MODELS = {"a-1": "a", "a-2": "a", "b-1": "b", "c-1": "c", "d-1": "d"}
 
@@ -116,3 +117,23 @@ def test_a_suite_that_is_not_there_is_named(tmp_path: Path) -> None:
         (tmp_path / "tables" / f"{name}.csv").write_text(columns.get(name, "suite,suite_version") + "\n")
     with pytest.raises(ValueError, match="has no suite 'toy'"):
         read_board(tmp_path, "toy")
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "total", "outcome"),
+    [(5, 0, 5, "holds"), (4, 0, 5, "holds"), (3, 0, 5, "mixed"), (3, 2, 5, "mixed"), (0, 1, 5, "does not hold"),
+     (0, 0, 5, "cannot be told"), (0, 0, 0, "cannot be told")],
+)  # fmt: skip
+def test_an_outcome_needs_intervals_on_its_side(above: int, below: int, total: int, outcome: str) -> None:
+    assert decide(above, below, total) == outcome
+
+
+def test_every_claim_has_an_outcome_and_its_numbers(board: Board) -> None:
+    found = {each.claim: each for each in verdicts(board)}
+    assert found["More accurate models are more like the reference"].outcome == "holds"
+    assert (
+        found["Out of distribution all models come together (information imbalance falls)"].outcome == "cannot be told"
+    )
+    assert found["... more than composition alone does"].outcome == "mixed"
+    assert found["A fine-tuned model keeps the space of its parent"].evidence == "a-2 0.70 (0.60 to 0.80)"
+    assert len(summary(board).splitlines()) == 2 + len(found)

@@ -37,6 +37,11 @@ class Board:
         return sorted(models, key=lambda name: (self.family[name], name))
 
     @property
+    def family_count(self) -> int:
+        """Families that have a trained model."""
+        return len({self.family[name] for name in self.trained})
+
+    @property
     def random(self) -> list[str]:
         """Networks with random weights."""
         return sorted(name for name, kind in self.control.items() if kind == "random")

@@ -128,8 +128,7 @@ def _geometry(board: Board) -> Verdict:
     values = [value for model in board.trained if not math.isnan(value := board.value("cpd", model))]
     rows = {model: row for model in board.trained if (row := board.score("cpd", model)) is not None}
     apart = bool(rows) and max(row["low"] for row in rows.values()) > min(row["high"] for row in rows.values())
-    ratio = max(values) / max(min(values), 1e-9)
-    shown = f"{number(min(values))} to {number(max(values))}, a factor of {ratio:.1f}"
+    shown = f"{number(min(values))} to {number(max(values))}" if values else "no model has the score"
     rule = "the intervals of the best and the worst trained model do not overlap"
     claim = "Models differ in how much geometry lies open once composition is projected out"
     return Verdict(claim, "2603.03155", rule, HOLDS if apart else OPEN, shown)

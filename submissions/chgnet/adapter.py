@@ -68,6 +68,12 @@ class CHGNetAdapter(Adapter):
     def _catch(self, name: str, module: torch.nn.Module) -> None:
         module.register_forward_pre_hook(lambda _, inputs: self.caught.__setitem__(name, inputs[0].detach()))
 
+    def unsupported(self, item: Atoms | str) -> str | None:
+        assert isinstance(item, Atoms)
+        last = self.model.atom_embedding.embedding.num_embeddings
+        unknown = sorted(set(item.symbols[item.numbers > last]))
+        return f"{', '.join(unknown)} beyond the model's last atomic number, {last}" if unknown else None
+
     def embed(self, inputs: Sequence[Atoms]) -> Features:
         graphs = [make_graph(atoms, *self.cutoffs) for atoms in inputs]
         offsets = np.cumsum([0] + [len(graph.numbers) for graph in graphs])

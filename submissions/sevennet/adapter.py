@@ -42,6 +42,7 @@ class SevenNetAdapter(Adapter):
         loaded = load_checkpoint(str(checkpoint))
         self.checkpoint, self.device = checkpoint, device
         self.cutoff = float(loaded.config["cutoff"])
+        self.numbers = np.array(sorted(loaded.config["_type_map"]))  # atomic numbers that it was made for
         self.modal = options.get("modal")
         self.pretrained = "seed" not in options
         self.model = loaded.build_model() if self.pretrained else untrained(loaded, int(options["seed"]))
@@ -60,6 +61,11 @@ class SevenNetAdapter(Adapter):
 
     def _catch(self, name: str, module: torch.nn.Module) -> None:
         module.register_forward_hook(lambda *call: self.caught.__setitem__(name, call[2]["x"].detach()))
+
+    def unsupported(self, item: Atoms | str) -> str | None:
+        assert isinstance(item, Atoms)
+        unknown = sorted(set(item.symbols[~np.isin(item.numbers, self.numbers)]))
+        return f"{', '.join(unknown)} not in the model's type map" if unknown else None
 
     @torch.no_grad()
     def embed(self, inputs: Sequence[Atoms]) -> Features:

@@ -142,8 +142,10 @@ def on_cluster(
         )
     accelerator = settings.accelerator if settings.accelerator != "auto" else "cuda" if gpus else "cpu"
     beside = Counter(node.host for node in nodes.values())
-    # One number for all, so that what a model computes does not depend on where it does.
-    threads = settings.threads or min(max(1, node.cores // beside[node.host]) for node in nodes.values())
+    # One number for all, so that what a model computes does not depend on where it does; on a CPU, where it decides the
+    # last bits, the one of a local run with as many jobs as cores, however many workers have come by now.
+    shared = min(max(1, node.cores // beside[node.host]) for node in nodes.values())
+    threads = settings.threads or (1 if accelerator == "cpu" else shared)
     say(f"{scheduler}: {len(nodes)} workers on {len(beside)} machines, {threads} threads a model on {accelerator}")
     executor = DaskExecutor(client, GPU if accelerator == "cuda" else None)
     return dataclasses.replace(settings, work=work, accelerator=accelerator, threads=threads, executor=executor)

@@ -45,12 +45,12 @@ def start_run(folder: Path, scheduler: str, *arguments: str) -> subprocess.Popen
 
 
 def wait_for(process: subprocess.Popen[str], folder: Path, pattern: str) -> None:
-    for _ in range(3000):
+    for _ in range(12000):
         if any((folder / ".latent-matter").glob(pattern)):
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    raise AssertionError(f"no {pattern} after 150 s")
+    raise AssertionError(f"no {pattern} after 600 s")
 
 
 def assert_same_tables(folder: Path, other: Path) -> None:

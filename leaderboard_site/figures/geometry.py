@@ -24,7 +24,7 @@ GRIDE = "intrinsic_dimension_gride"
 ESTIMATORS = {"intrinsic_dimension": "TwoNN", "intrinsic_dimension_mle": "MLE"}
 MOST_STRUCTURES = 1000  # drawn in one map; more would not be told apart
 SHARES = (0.2, 0.4, 0.6, 0.8, 0.95, 1.0)  # of the structures, whose errors are in one colour or a paler one
-MOST_POINTS = 5000  # drawn in all maps of a board: a point is some 300 bytes of drawing
+MOST_POINTS = 3000  # drawn in all maps of a board: a point is some 300 bytes of drawing
 
 
 def intrinsic_dimension(site: Site, board: Board) -> Figure:

@@ -26,7 +26,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 
 @pytest.mark.slow
 def test_sixty_models_in_three_suites_are_built_quickly(large: tuple[Path, float]) -> None:
-    assert large[1] < 20  # seconds of one processor
+    # Seconds of one processor; half of that where nothing else runs. A step that grows too fast takes minutes.
+    assert large[1] < 40
 
 
 @pytest.mark.slow

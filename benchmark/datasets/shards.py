@@ -81,6 +81,9 @@ def _of_archive(
                 yield inside, target, digest
                 target.unlink(missing_ok=True)
     except ARCHIVE_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            # The system's word, such as a full disk: no damage of the archive, and never to be skipped as one.
+            raise InvalidFileError(f"{name}: {member}: {error}") from error
         where = f"{member} (from byte {place} of the unpacked archive on)"
         raise DamagedShardError(f"{name}: cut or damaged at {where}: {type(error).__name__}: {error}") from error
     finally:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmark.datasets.columns import structures_table, write_tables
-from benchmark.datasets.readers import READERS, Damaged, DamagedShardError, Shard, SourceStructure
+from benchmark.datasets.readers import READERS, Damaged, DamagedShardError, Shard, SourceStructure, ase_lmdb
 from benchmark.datasets.readers.pymatgen_json import atoms_of
 from benchmark.datasets.readers.qm9 import ATOM_ENERGIES, parse_molecule
 from benchmark.datasets.structures import structures_from_atoms
@@ -119,6 +120,31 @@ def test_a_damaged_entry_of_an_aselmdb_shard_is_named_and_the_others_are_read(tm
     assert len(found) == 12
     assert isinstance(found[4], Damaged)
     assert found[4].entry == "entry 5"
+
+
+def test_an_aselmdb_shard_that_says_it_has_endless_rows_is_refused(tmp_path: Path) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    path = tmp_path / "data.0000.aselmdb"
+    write_aselmdb(path)
+    with lmdb.open(str(path), subdir=False, map_size=1 << 30) as environment, environment.begin(write=True) as change:
+        change.put(b"nextid", zlib.compress(str(10**18).encode()))
+    with pytest.raises(DamagedShardError, match=r"nextid: says 9{18} rows, the file holds \d+ entries"):
+        read("aselmdb", path)
+
+
+def test_an_entry_of_an_aselmdb_shard_that_unpacks_without_end_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    monkeypatch.setattr(ase_lmdb, "MOST_BYTES", 1 << 20)
+    path = tmp_path / "data.0000.aselmdb"
+    write_aselmdb(path)
+    with lmdb.open(str(path), subdir=False, map_size=1 << 30) as environment, environment.begin(write=True) as change:
+        change.put(b"5", zlib.compress(b" " * (2 << 20)))
+    found = read("aselmdb", path)
+    assert [each.reason for each in found if isinstance(each, Damaged)] == [
+        "ValueError: unpacks to more than 1048576 bytes"
+    ]
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,5 +1,6 @@
 """Sources of many files: packed or not, cut, damaged, interrupted, fetched."""
 
+import errno
 import http.server
 import io
 import os
@@ -26,6 +27,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli import app
 from benchmark.datasets import prepare
+from benchmark.datasets import shards as shards_module
 from benchmark.datasets.drawing import Draw
 from benchmark.datasets.prepare import prepare_dataset
 from benchmark.datasets.readers import Format, Shard, SourceStructure
@@ -142,6 +144,18 @@ def test_a_cut_archive_is_named_with_its_place_and_what_came_before_is_not_read_
     assert names == ["salts/part-2.xyz", "salts/part-3.xyz"]
     assert len(dataset.structures()) == SHARDS * FRAMES
     assert dataset.card.fingerprint == prepare_dataset(spec, tmp_path / "new", packed_only).card.fingerprint
+
+
+def test_a_full_disk_is_not_skipped_as_damage(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = pack(folder)
+
+    def full(*_: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shards_module, "_copy", full)
+    with pytest.raises(InvalidFileError, match=r"salts\.tar\.gz: salts/part-0\.xyz: .*No space left on device"):
+        prepare_dataset(spec_of(PACKED), tmp_path / "out", archive, skip_damaged=True)
+    assert not (tmp_path / "out/salts").exists()
 
 
 def test_damage_is_refused_or_on_request_left_out_and_said_on_the_card(folder: Path, tmp_path: Path) -> None:

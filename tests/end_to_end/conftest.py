@@ -46,15 +46,14 @@ def fresh_board(finished_board: Path, tmp_path: Path) -> Callable[..., Path]:
 
     def copy(finished: bool = False) -> Path:
         folder = tmp_path / "board"
-        ignored = () if finished else ("results", "features", "conformance", "products", "work", "site", "journal")
-        shutil.copytree(finished_board, folder, symlinks=True, ignore=lambda _, names: set(names) & set(ignored))
-        if not finished:
-            # The environments and their compiled modules are expensive and name their own paths: share them.
-            for name in ("environments", "compiled"):
-                made = finished_board / ".latent-matter" / name
-                if made.is_dir():
-                    shutil.rmtree(folder / ".latent-matter" / name)
-                    (folder / ".latent-matter" / name).symlink_to(made)
+        made = finished_board / ".latent-matter"
+        # The environments and their compiled modules are large and name their own paths: share them.
+        shared = {name for name in ("environments", "compiled") if (made / name).is_dir()}
+        computed = {"results", "features", "conformance", "products", "work", "site", "journal"}
+        ignored = shared if finished else shared | computed
+        shutil.copytree(finished_board, folder, symlinks=True, ignore=lambda _, names: set(names) & ignored)
+        for name in shared:
+            (folder / ".latent-matter" / name).symlink_to(made / name)
         return folder
 
     return copy

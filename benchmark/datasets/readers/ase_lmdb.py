@@ -32,12 +32,15 @@ from benchmark.datasets.readers.source import (
 from benchmark.schema import InvalidFileError
 
 ENTRY_ERRORS = (lmdb.Error, zlib.error, ValueError, TypeError, LookupError, AttributeError)
+MOST_BYTES = 1 << 28  # of an entry once unpacked; the largest structures take some megabytes
+SPARSE = 10  # ids to an entry, beyond which a shard's count of rows is not believed
 # LMDB trusts what it finds in its pages, and a damaged one can end the process: another one goes first.
 WALK = """
 import lmdb, sys, zlib
 with lmdb.open(sys.argv[1], subdir=False, readonly=True, lock=False) as environment, environment.begin() as walk:
     walk.get(b"deleted_ids")
-    for number in range(1, int(zlib.decompress(walk.get(b"nextid")))):
+    last = int(zlib.decompressobj().decompress(walk.get(b"nextid"), 100))
+    for number in range(1, min(last, int(sys.argv[2]))):
         try:
             walk.get(str(number).encode())
         except lmdb.Error:
@@ -57,9 +60,9 @@ def read_ase_lmdb(shard: Shard, options: Mapping[str, Any]) -> Iterator[SourceSt
         raise DamagedShardError(f"{shard.name}: not an LMDB file: {error}") from error
     with environment, environment.begin() as transaction:
         _refuse_cut(shard, environment)
-        _refuse_deadly(shard)
+        _refuse_deadly(shard, environment.stat()["entries"])
         deleted = set(_reserved(shard, transaction, b"deleted_ids", []))
-        for number in range(1, int(_reserved(shard, transaction, b"nextid", 1))):
+        for number in range(1, _next_id(shard, environment, transaction, len(deleted))):
             if number in deleted:
                 continue
             try:
@@ -87,14 +90,33 @@ def read_row(shard: Shard, row: Any, options: Mapping[str, Any]) -> SourceStruct
 def _row(value: bytes | None, number: int) -> Any:
     if value is None:
         raise KeyError("is missing")
-    fields = decode(zlib.decompress(value).decode("utf-8"))
-    return AtomsRow(fields | {"id": number})
+    return AtomsRow(_unpacked(value) | {"id": number})
+
+
+def _unpacked(value: bytes) -> Any:
+    """A value decoded; ValueError where it would unpack to more than any structure takes."""
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(value, MOST_BYTES)
+    if unpacker.unconsumed_tail:
+        raise ValueError(f"unpacks to more than {MOST_BYTES} bytes")
+    if not unpacker.eof:
+        raise ValueError("is cut")
+    return decode(text.decode("utf-8"))
+
+
+def _next_id(shard: Shard, environment: lmdb.Environment, transaction: lmdb.Transaction, deleted: int) -> int:
+    """The id after the last one. A damaged one could be any number, and to go through all up to it would not end."""
+    found = int(_reserved(shard, transaction, b"nextid", 1))
+    entries = environment.stat()["entries"]
+    if found > SPARSE * entries + deleted:
+        raise DamagedShardError(f"{shard.name}: nextid: says {found - 1} rows, the file holds {entries} entries")
+    return found
 
 
 def _reserved(shard: Shard, transaction: lmdb.Transaction, key: bytes, default: Any) -> Any:
     try:
         value = transaction.get(key)
-        return default if value is None else decode(zlib.decompress(value).decode("utf-8"))
+        return default if value is None else _unpacked(bytes(value))
     except ENTRY_ERRORS as error:
         raise DamagedShardError(f"{shard.name}: entry {key.decode()}: {error}") from error
 
@@ -109,8 +131,9 @@ def _refuse_cut(shard: Shard, environment: lmdb.Environment) -> None:
         raise InvalidFileError(f"{shard.name}: holds no entries")
 
 
-def _refuse_deadly(shard: Shard) -> None:
-    done = subprocess.run([sys.executable, "-c", WALK, str(shard.path)], capture_output=True, check=False)
+def _refuse_deadly(shard: Shard, entries: int) -> None:
+    limit = str(SPARSE * entries)
+    done = subprocess.run([sys.executable, "-c", WALK, str(shard.path), limit], capture_output=True, check=False)
     if done.returncode < 0:
         raise DamagedShardError(
             f"{shard.name}: is damaged so that to read it ends the process (signal {-done.returncode})"

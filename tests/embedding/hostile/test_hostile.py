@@ -26,6 +26,7 @@ from benchmark.embedding.extraction import EmbeddingSettings, embed, features_fo
 from benchmark.embedding.features import Sidecar
 from benchmark.embedding.sandbox import Limits
 from benchmark.embedding.sandbox.backends import Bubblewrap, find_bubblewrap
+from benchmark.files import remove_tree
 from benchmark.recording import describe_failure
 from tests.embedding.families import write_family, write_small_dataset
 from tests.embedding.hostile.corpus import CORPUS, Hostile
@@ -98,6 +99,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[
             assert all(Path(places[name]).is_file() for name in ("secret", "labels", "stored"))
             confined = dataclasses.replace(settings, sandbox="required")
             yield World(folder, dataset, environment, confined, reference, places, connections)
+    # What is left here may be too deep for pytest, which would end with an error of its own.
+    remove_tree(folder)
 
 
 @contextlib.contextmanager

@@ -71,10 +71,16 @@ class Suite(Strict):
     k_sweep: list[int] = Field(default_factory=list)
     permutations: int = Field(default=200, ge=20)
     subsamples: int = Field(default=50, ge=10)
+    # Left out of dumps where there is none: what a suite's results are keyed by stays what it was.
+    largest_subsample: int | None = Field(
+        default=None,
+        ge=100,
+        exclude_if=lambda size: size is None,
+        description="structures of a subsample at most, where half of a data set is too many to compare 50 times",
+    )
     folds: int = Field(default=5, ge=2)
     seed: int = 0
     changelog: list[Sentence] = Field(default_factory=list)
-    # Left out of dumps where there is none: what a suite's results are keyed by stays what it was.
     limit: int | None = Field(
         default=None, ge=1, exclude_if=lambda limit: limit is None, description="of a trial run: structures a data set"
     )
@@ -92,6 +98,11 @@ class Suite(Strict):
     def key(self) -> str:
         """`id@version`, the name under which results are published."""
         return f"{self.id}@{self.version}"
+
+    @property
+    def subsample_limit(self) -> dict[str, int]:
+        """What keys of resampled values hold of `largest_subsample`: nothing where there is none."""
+        return {} if self.largest_subsample is None else {"largest_subsample": self.largest_subsample}
 
     def datasets(self) -> list[str]:
         """Data sets of the suite, each once, in-distribution first."""

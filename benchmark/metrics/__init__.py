@@ -13,6 +13,7 @@ from .calibration import (
     calibrate_many,
     half_subsets,
     scaled_k,
+    spread_of_whole,
     subsample_values,
     unbiased_null,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "nonlinear_probe_many",
     "scaled_k",
     "shuffled_null",
+    "spread_of_whole",
     "stream",
     "subsample_values",
     "unbiased_null",

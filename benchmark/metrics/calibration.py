@@ -133,7 +133,7 @@ def subsample_values(
 ) -> FloatArray:
     """Score of A and B on each subset of rows, exactly as if the subset were the whole data set; shape (subsets,).
 
-    `k` (default 25; 1 for the information imbalance A -> B) is scaled with the subset: max(1, round(k m / n)).
+    `k` (default 25; 1 for the information imbalance A -> B) is scaled with the subset, see `scaled_k`.
     ValueError: an unknown metric, arrays as in `calibrate`, a subset with repeated or missing rows or fewer than 4.
 
     >>> X = np.random.default_rng(0).normal(size=(60, 4))
@@ -152,14 +152,40 @@ def subsample_values(
 
 
 def scaled_k(k: int, m: int, n: int) -> int:
-    """Neighbours in a subsample of m of n rows that reach as far as k in the whole: max(1, round(k m / n))."""
-    return max(1, round(k * m / n))
+    """Neighbours in a subsample of m of n rows that reach as far as k in the whole: max(1, round(k m / n)).
+
+    In a subsample of less than half of the rows as many as in half of them: a few neighbours would spread by far more
+    than those of the whole, whose spread the subsample is to tell.
+    """
+    return max(1, round(k * max(m, n // 2) / n))
 
 
-def half_subsets(n: int, *, subsets: int = 50, seed: int = 0) -> list[IntArray]:
-    """`subsets` draws of n // 2 of n rows without replacement, each in rising order."""
+def half_subsets(n: int, *, subsets: int = 50, seed: int = 0, largest: int | None = None) -> list[IntArray]:
+    """`subsets` draws of n // 2 of n rows without replacement, or of `largest` if that is less; each in rising order.
+
+    What is measured on smaller ones spreads by more than the whole does: `spread_of_whole` puts that right.
+    """
     rng = np.random.default_rng(seed)
-    return [np.sort(rng.permutation(n)[: n // 2]) for _ in range(positive_int("subsets", subsets))]
+    size = n // 2 if largest is None else min(n // 2, largest)
+    return [np.sort(rng.permutation(n)[:size]) for _ in range(positive_int("subsets", subsets))]
+
+
+def spread_of_whole(values: ArrayLike, m: int, n: int) -> FloatArray:
+    """`values` (subsamples,) on m of n rows with their deviations from the mean scaled to those of the whole.
+
+    A mean over m of n rows drawn without replacement has the variance s^2 / m (1 - m / n), one over n rows of their
+    population s^2 / n: the factor is sqrt(m / (n - m)), 1 for halves (m out of n subsampling: Politis, Romano, Wolf,
+    Subsampling, 1999, for statistics that converge as 1 / sqrt(n)). NaN stays NaN and is left out of the mean.
+
+    >>> spread_of_whole([1.0, 3.0], m=20, n=100).tolist()
+    [1.5, 2.5]
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if 2 * m >= n - 1 or not np.isfinite(found).any():
+        return found
+    mean = np.nanmean(found)
+    scaled: FloatArray = mean + np.sqrt(m / (n - m)) * (found - mean)
+    return scaled
 
 
 def _pair(A: ArrayLike | Representation, B: ArrayLike | Representation) -> tuple[Representation, Representation]:

@@ -100,10 +100,11 @@ def _vector_score(
         value = numbers([r2(np.arange(data.n))])[0]
         if not equivariant:
             return {"value": value, "subsamples": [], "shuffled": []}
+        drawn = data.subsamples(suite)
         shuffled = vector_null(values, y, groups=groups, permutations=suite.permutations, **settings)
         return {
             "value": value,
-            "subsamples": numbers([r2(rows) for rows in data.subsets(suite.subsamples, suite.seed)]),
+            "subsamples": drawn.numbers([r2(rows) for rows in drawn.rows]),
             "shuffled": numbers(shuffled),
         }
 
@@ -134,15 +135,15 @@ def _norm_scores(suite: Suite, cache: Cache, model: ModelFeatures, layer: str, v
 
     def compute() -> list[dict[str, Any]]:
         whole = cpd_many(norms, data.composition, labels, **settings)
-        subsets = data.subsets(suite.subsamples, suite.seed)
-        parts = cpd_subsample(norms, data.composition, labels, subsets=subsets, **settings)
+        drawn = data.subsamples(suite)
+        parts = cpd_subsample(norms, data.composition, labels, subsets=drawn.rows, **settings)
         nulls = [
             shuffled_null(norms, data.composition, y, permutations=suite.permutations, **settings) for y in labels.T
         ]
         return [
             {
                 "value": numbers([result.r2_partial])[0],
-                "subsamples": numbers(parts.r2_partial[:, column]),
+                "subsamples": drawn.numbers(parts.r2_partial[:, column]),
                 "shuffled": numbers(nulls[column].samples),
             }
             for column, result in enumerate(whole)
@@ -167,4 +168,5 @@ def _inputs(suite: Suite, model: ModelFeatures, seed: int, **arrays: str) -> dic
         "suite_seed": suite.seed,
         "subsamples": suite.subsamples,
         "permutations": suite.permutations,
+        **suite.subsample_limit,
     }

@@ -35,7 +35,6 @@ from benchmark.scoring.data import (
     array_of,
     derived_seed,
     number,
-    numbers,
 )
 from benchmark.scoring.passes import PassFolder
 from benchmark.suite import Suite
@@ -204,10 +203,11 @@ class Comparisons:
             return np.full(self.suite.subsamples, np.nan)
         k = 1 if metric == "information_imbalance" else self.suite.k
         sampling = {"k": k, "subsamples": self.suite.subsamples, "seed": self.suite.seed}
+        sampling |= self.suite.subsample_limit
 
         def compute() -> list[float | None]:
-            subsets = a.data.subsets(self.suite.subsamples, self.suite.seed)
-            return numbers(subsample_values(metric, *views, subsets, k=k))
+            drawn = a.data.subsamples(self.suite)
+            return drawn.numbers(subsample_values(metric, *views, drawn.rows, k=k))
 
         return array_of(self.cache("resampled", {**_pair(metric, a, b, residual), **sampling}, compute))
 

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from benchmark.datasets.store import Dataset
 from benchmark.embedding.features import FeatureSet
 from benchmark.files import content_key, sha256_of_bytes
-from benchmark.metrics import Representation, half_subsets
+from benchmark.metrics import Representation, half_subsets, spread_of_whole
 from benchmark.metrics.composition import EXPLAINED, composition_projection
 from benchmark.submission import Entry
+from benchmark.suite import Suite
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -93,9 +94,23 @@ class ScoringData:
         arrays = [digest(self.composition), digest(self.offsets)]
         return content_key([self.id, list(self.groups), list(self.isomers), arrays])
 
-    def subsets(self, count: int, seed: int) -> list[IntArray]:
-        """The subsamples of n/2 structures that every model is scored on; they depend on data set and seed alone."""
-        return half_subsets(self.n, subsets=count, seed=derived_seed(seed, "subsets", self.id))
+    def subsamples(self, suite: Suite) -> Subsamples:
+        """The subsamples that every model is scored on; they depend on data set and suite alone."""
+        seed = derived_seed(suite.seed, "subsets", self.id)
+        rows = half_subsets(self.n, subsets=suite.subsamples, seed=seed, largest=suite.largest_subsample)
+        return Subsamples(rows, self.n)
+
+
+@dataclass(frozen=True)
+class Subsamples:
+    """Rows (m,) of each of a suite's subsamples of n structures."""
+
+    rows: list[IntArray]
+    n: int
+
+    def numbers(self, values: FloatArray | Sequence[float]) -> list[float | None]:
+        """`values` (subsamples,) with the spread that the whole has, as stored in JSON."""
+        return numbers(spread_of_whole(values, len(self.rows[0]), self.n))
 
 
 def scoring_data(dataset: Dataset, positions: IntArray | None = None) -> ScoringData:

@@ -10,7 +10,7 @@ import numpy as np
 from benchmark.metrics import global_reconstruction_error, local_reconstruction_error
 from benchmark.results.records import Score
 from benchmark.scoring.comparisons import Comparisons
-from benchmark.scoring.data import FloatArray, IntArray, Lineage, ModelFeatures, array_of, number, numbers
+from benchmark.scoring.data import FloatArray, IntArray, Lineage, ModelFeatures, array_of, number
 from benchmark.scoring.measured import measured, missing, null_of
 from benchmark.suite import Suite
 
@@ -83,6 +83,7 @@ def fine_tuning_scores(
 def _resampled_reconstruction(comparisons: Comparisons, a: ModelFeatures, b: ModelFeatures) -> FloatArray:
     suite = comparisons.suite
     inputs = {"a": a.key, "b": b.key, "subsamples": suite.subsamples, "seed": suite.seed}
+    inputs |= suite.subsample_limit
     atoms_a, atoms_b, structure = a.atoms, b.atoms, a.data.structure_of_atom
 
     def on(subset: IntArray) -> float:
@@ -92,7 +93,8 @@ def _resampled_reconstruction(comparisons: Comparisons, a: ModelFeatures, b: Mod
         return global_reconstruction_error(atoms_a[rows], atoms_b[rows], groups=structure[rows])
 
     def compute() -> list[float | None]:
-        return numbers([on(subset) for subset in a.data.subsets(suite.subsamples, suite.seed)])
+        drawn = a.data.subsamples(suite)
+        return drawn.numbers([on(rows) for rows in drawn.rows])
 
     return array_of(comparisons.cache("gfre_resampled", inputs, compute))
 

@@ -88,6 +88,7 @@ def probe(
         "suite_seed": suite.seed,
         "subsamples": suite.subsamples if resampled else 0,
         "permutations": suite.permutations if resampled else 0,
+        **suite.subsample_limit,
     }
 
     def compute() -> list[dict[str, Any]]:
@@ -104,8 +105,8 @@ def _probe(
     groups = np.array(data.groups)
     settings: dict[str, Any] = {"groups": groups, "folds": suite.folds, "seed": seed, "n_components": components}
     whole = cpd_many(model.matrix, data.composition, labels, **settings)
-    subsets = data.subsets(suite.subsamples, suite.seed) if resampled else []
-    parts = cpd_subsample(model.matrix, data.composition, labels, subsets=subsets, **settings) if resampled else None
+    drawn = data.subsamples(suite)
+    parts = cpd_subsample(model.matrix, data.composition, labels, subsets=drawn.rows, **settings) if resampled else None
     isomers = resampled and data.id == suite.probe.dataset
     results = []
     for column, result in enumerate(whole):
@@ -118,7 +119,7 @@ def _probe(
         results.append(
             {
                 **{id: numbers([getattr(result, id)])[0] for id in R2},
-                "subsamples": {id: numbers(getattr(parts, id)[:, column]) if parts else [] for id in R2},
+                "subsamples": {id: drawn.numbers(getattr(parts, id)[:, column]) if parts else [] for id in R2},
                 "shuffled": numbers(shuffled),
                 "isomers": _isomer_order(suite, data, labels[:, column], result.partial_prediction)
                 if isomers
@@ -200,10 +201,10 @@ def _isomer_order(suite: Suite, data: ScoringData, y: FloatArray, prediction: Fl
         shuffled = np.empty_like(prediction)
         shuffled[order] = prediction[np.lexsort((rng.random(data.n), formulas))]
         draws.append(share(everything, shuffled))
-    subsets = data.subsets(suite.subsamples, suite.seed)
+    drawn = data.subsamples(suite)
     return {
         "value": value,
-        "subsamples": numbers([share(subset, prediction) for subset in subsets]),
+        "subsamples": drawn.numbers([share(rows, prediction) for rows in drawn.rows]),
         "shuffled": draws,
     }
 

@@ -23,7 +23,8 @@ def representation_scores(suite: Suite, cache: Cache, model: ModelFeatures, *, i
     """Intrinsic dimensions, effective rank and composition's share of the variance of one layer on one data set."""
     data = model.data
     seed = derived_seed(suite.seed, "composition_share", data.id)
-    subsets = data.subsets(suite.subsamples, suite.seed) if intervals else []
+    drawn = data.subsamples(suite)
+    subsets = drawn.rows if intervals else []
 
     def share(rows: IntArray) -> float:
         groups = np.array(data.groups)[rows]
@@ -38,11 +39,13 @@ def representation_scores(suite: Suite, cache: Cache, model: ModelFeatures, *, i
     }
     fields: dict[str, Any] = {"dataset": data.id, "layer": model.layer, "n": model.n, "d": model.d}
     inputs = {"model": model.key, "folds": suite.folds, "seed": suite.seed, "subsamples": len(subsets)}
+    inputs |= suite.subsample_limit
     scores = []
     for id, measure in measures.items():
 
         def compute(measure: Callable[[IntArray], float] = measure) -> list[float | None]:
-            return numbers([_or_nan(measure, rows) for rows in (np.arange(model.n), *subsets)])
+            whole = number(_or_nan(measure, np.arange(model.n)))
+            return [whole, *drawn.numbers([_or_nan(measure, rows) for rows in subsets])]
 
         value, *subsamples = cache("representation", {**inputs, "measure": id}, compute)
         scores.append(measured(id, value, subsamples=subsamples, **fields))
@@ -87,7 +90,8 @@ def energy_score(suite: Suite, model: ModelFeatures, target: str) -> Score:
         # per atom a linear fit on element counts is one on element fractions
         return composition_corrected_mae(truth[rows], predicted[rows], data.fractions[rows])
 
-    subsamples = [error(rows) for rows in data.subsets(suite.subsamples, suite.seed)]
+    drawn = data.subsamples(suite)
+    subsamples = drawn.numbers([error(rows) for rows in drawn.rows])
     return measured("energy_mae_corrected", error(np.arange(model.n)), subsamples=subsamples, **fields)
 
 

@@ -12,6 +12,7 @@ from benchmark.metrics import (
     calibrate_many,
     half_subsets,
     scaled_k,
+    spread_of_whole,
     subsample_values,
 )
 
@@ -121,3 +122,25 @@ def test_the_null_of_large_data_sets_agrees_with_permutations(metric, monkeypatc
     assert known.samples.size == 0
     assert drawn.quantile95 < known.quantile95 < 2.0 * drawn.quantile95 + 0.01
     assert known.p_value < 0.01 and drawn.p_value < 0.01
+
+
+def test_smaller_subsets_are_drawn_on_request_and_their_spread_is_that_of_the_whole():
+    population = np.random.default_rng(3).normal(size=4000)
+    subsets = half_subsets(4000, subsets=2000, seed=2, largest=200)
+    assert {rows.size for rows in subsets} == {200}
+    assert {rows.size for rows in half_subsets(100, subsets=2, largest=200)} == {50}
+    means = np.array([population[rows].mean() for rows in subsets])
+    scaled = spread_of_whole(means, 200, 4000)
+    assert scaled.mean() == pytest.approx(means.mean())
+    assert scaled.std(ddof=1) == pytest.approx(population.std() / np.sqrt(4000), rel=0.05)
+    assert (spread_of_whole(means, 2000, 4000) == means).all()
+    assert spread_of_whole([1.0, np.nan, 3.0], 20, 100).tolist() == pytest.approx([1.5, np.nan, 2.5], nan_ok=True)
+
+
+@pytest.mark.parametrize("metric", ["cka", "dcor", "information_imbalance", "mutual_knn", "cknna"])
+def test_smaller_subsets_tell_about_the_standard_error_that_halves_tell(metric):
+    A, B = related(1200)
+    halves = subsample_values(metric, A, B, half_subsets(1200, subsets=60), k=25)
+    small = subsample_values(metric, A, B, half_subsets(1200, subsets=60, largest=150), k=25)
+    ratio = spread_of_whole(small, 150, 1200).std(ddof=1) / halves.std(ddof=1)
+    assert 0.6 < ratio < 1.7

@@ -12,7 +12,7 @@ import pytest
 from benchmark.results.records import Score
 from benchmark.scoring.catalogue import HEADLINE, SCORES
 from benchmark.scoring.scorer import Scorer
-from tests.scoring.synthetic import CONTROLS, MODELS, World, mixed, scorer
+from tests.scoring.synthetic import CONTROLS, MODELS, World, mixed, scorer, suite
 
 Scores = dict[str, list[Score]]
 
@@ -189,6 +189,21 @@ def test_quality_lines_name_repeats_and_models_at_the_null(scoring: Scorer) -> N
 
 
 def test_the_subsamples_are_the_same_for_every_model(world: World) -> None:
-    first, second = world.data["inside"].subsets(3, 5), world.data["inside"].subsets(3, 5)
+    first, second = (world.data["inside"].subsamples(suite()).rows for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert all(len(a) == world.data["inside"].n // 2 == len(set(a)) for a in first)
+
+
+def test_smaller_subsamples_tell_about_the_same_standard_errors_and_leave_all_values_alone(
+    world: World, scored: Scores
+) -> None:
+    found = scorer(world)
+    found.suite = found.suite.model_copy(update={"largest_subsample": 40})
+    assert found.suite.largest_subsample < world.data["inside"].n // 2
+    ratios = []
+    for half, small in zip(scored["panel-a"], found.score("panel-a"), strict=True):
+        assert (half.id, half.dataset, half.target, half.value) == (small.id, small.dataset, small.target, small.value)
+        if half.standard_error and small.standard_error:
+            ratios.append(small.standard_error / half.standard_error)
+    assert len(ratios) > 20
+    assert 0.8 < np.median(ratios) < 1.5

@@ -7,6 +7,7 @@ processes. A task that raises never takes another one down: its exception is its
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from threadpoolctl import threadpool_limits
+from benchmark.threads import one_thread
 
 # A killed process breaks its whole pool; what it left is tried again in a fresh one, this often in all.
 POOLS = 3
@@ -98,9 +99,8 @@ class LocalExecutor:
         if models:
             yield from in_threads(tasks, function, self.jobs)
         elif self.jobs <= 1:
-            with threadpool_limits(limits=1):
-                for task in tasks:
-                    yield _attempt(task, function)
+            for task in tasks:
+                yield _attempt(task, functools.partial(_in_one_thread, function))
         else:
             yield from self._in_processes(tasks, function)
 
@@ -112,8 +112,9 @@ class LocalExecutor:
             broken = []
             if self._processes is None and waiting:
                 context = multiprocessing.get_context("spawn")
-                self._processes = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_one_thread)
-            for outcome in _collect(self._processes, waiting, function) if self._processes is not None else ():
+                self._processes = ProcessPoolExecutor(self.jobs, mp_context=context)
+            single = functools.partial(_in_one_thread, function)
+            for outcome in _collect(self._processes, waiting, single) if self._processes is not None else ():
                 if isinstance(outcome.error, BrokenProcessPool):
                     broken.append(outcome)
                 else:
@@ -144,9 +145,9 @@ def in_threads(
         yield from _collect(pool, tasks, function)
 
 
-def _one_thread() -> None:
-    # The libraries of the pool's modules are loaded by now; the limit holds for the process's life.
-    threadpool_limits(limits=1)
+def _in_one_thread(function: Callable[[TaskT], ValueT], task: TaskT) -> ValueT:
+    with one_thread():
+        return function(task)
 
 
 def _attempt(task: TaskT, function: Callable[[TaskT], ValueT]) -> Outcome[TaskT, ValueT]:

@@ -3,6 +3,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmark.execution import LocalExecutor, in_threads
 
@@ -41,3 +42,16 @@ def test_a_killed_process_loses_no_task(tmp_path: Path) -> None:
     outcomes = list(in_processes(tasks, die_once, 2))
     assert sorted(outcome.task for outcome in outcomes) == sorted(tasks)
     assert [outcome.value for outcome in outcomes] == ["alive", "alive"]
+
+
+def threads_then_more(_: int) -> int:
+    found = torch.get_num_threads()
+    torch.set_num_threads(2)
+    return found
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_task_has_one_thread_whatever_the_one_before_it_left_behind(jobs: int) -> None:
+    before = torch.get_num_threads()
+    assert [outcome.value for outcome in in_processes([1, 2, 3, 4], threads_then_more, jobs)] == [1, 1, 1, 1]
+    assert torch.get_num_threads() == before

@@ -24,6 +24,7 @@ from benchmark.scoring.data import (
     numbers,
 )
 from benchmark.suite import Suite
+from benchmark.threads import one_thread
 
 MOST_STRUCTURES = 500
 """Of each data set; those of a larger one are drawn, the same for all models."""
@@ -105,7 +106,9 @@ def layout(points: FloatArray, seed: int) -> FloatArray:
         random_state=seed,
         n_jobs=1,  # several draw in an order of their own each time
     )
-    positions: FloatArray = np.round(reducer.fit_transform(points.astype(np.float32)).astype(np.float64), DECIMALS)
+    with one_thread():
+        embedding = reducer.fit_transform(points.astype(np.float32))
+    positions: FloatArray = np.round(embedding.astype(np.float64), DECIMALS)
     return positions
 
 

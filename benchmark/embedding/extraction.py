@@ -320,16 +320,19 @@ def _assemble(
     prepared: PreparedModel, dataset: Dataset, structures: Structures, parts: Sequence[Part], key: str
 ) -> FeatureSet:
     """Put the rows back into the order of the data set."""
+    positions = np.array(sorted(index for part in parts for index in part.inputs), dtype=np.int64)
+    lengths = np.diff(structures.offsets)[positions]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
     layers = {}
     for name, declaration in prepared.entry.model.layers.items():
-        rows: dict[int, NDArray[np.float32]] = {}
+        starts = offsets if declaration.level == "atom" else np.arange(len(positions) + 1)
+        # Filled in place: a million small arrays and their concatenation take several times the memory.
+        values = np.empty((starts[-1], declaration.dimension), dtype=np.float32)
         for part in parts:
-            rows.update(part.rows(name))
-        empty = np.empty((0, declaration.dimension), dtype=np.float32)
-        values = np.concatenate([empty, *(rows[index] for index in sorted(rows))])
+            for index, rows in part.rows(name).items():
+                place = int(np.searchsorted(positions, index))
+                values[starts[place] : starts[place + 1]] = rows
         layers[name] = LayerArray(values, declaration.level, declaration.irreps)
-    positions = np.array(sorted(index for part in parts for index in part.inputs), dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum(np.diff(structures.offsets)[positions])])
     given = [part.energies is not None for part in parts if part.inputs]
     if any(given) and not all(given):
         raise EmbeddingError(prepared.entry.family.adapter, "energies", "given for some batches and not for others")

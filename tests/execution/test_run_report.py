@@ -38,12 +38,12 @@ def test_a_report_counts_tasks_failures_and_lost_attempts(journal: Journal, tmp_
         watched(Named("b", ValueError("wrong\nin two lines")))
     # c was given to a process that was killed, in the middle of a line, and then to this one
     lost = {"time": 1.0, "event": "started", "stage": "Scoring", "task": "c", "host": "elsewhere", "pid": 7}
-    line = json.dumps({**lost, "core_seconds": 0.0, "peak_memory_mb": 900.0})
+    line = json.dumps({**lost, "core_seconds": 0.0, "peak_memory_mb": 9e6})
     (journal.folder / "elsewhere-7.jsonl").write_text(f"{line}\n{line[:40]}")
     watched(Named("c"))
     journal.write("ended", state="done")
     report = read_report(runs(tmp_path)[-1])
-    assert (report.state, report.lost_attempts, report.machines, report.peak_memory_mb) == ("done", 1, 2, 900.0)
+    assert (report.state, report.lost_attempts, report.machines, report.peak_memory_mb) == ("done", 1, 2, 9e6)
     (stage,) = report.stages
     assert (stage.tasks, stage.finished, stage.failed) == (3, 3, 1)
     assert [(each.task, each.reason) for each in report.failures] == [("b", "ValueError: wrong in two lines")]

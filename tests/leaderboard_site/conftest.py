@@ -27,8 +27,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_site(write_results(folder / "results"), folder / "out").parent
 
 
+class Browsers:
+    """A Chromium for all tests; a fresh one where the last one ended, so that one test's crash is no other's."""
+
+    def __init__(self, chromium: Any, program: str) -> None:
+        self.chromium, self.program = chromium, program
+        self.running: Any = None
+
+    def get(self) -> Any:
+        if self.running is None or not self.running.is_connected():
+            # --disable-dev-shm-usage: containers often have 64 MB there, and a page that needs more crashes.
+            args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            self.running = self.chromium.launch(executable_path=self.program, args=args)
+        return self.running
+
+
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def browsers() -> Iterator[Browsers]:
     playwright_api = pytest.importorskip("playwright.sync_api")
     found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
     program = next((path for path in found if path), None)
@@ -36,9 +51,15 @@ def browser() -> Iterator[Any]:
         message = "no chromium, chromium-browser or google-chrome on the path"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
+        browsers = Browsers(playwright.chromium, program)
+        yield browsers
+        if browsers.running is not None:
+            browsers.running.close()
+
+
+@pytest.fixture
+def browser(browsers: Browsers) -> Any:
+    return browsers.get()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -27,7 +28,7 @@ from benchmark.submission import Entry
 MEASURE = Path(__file__).with_name("measure.py")
 SETS = {"molecules": "molecules-mini", "crystals": "crystals-mini"}
 WITHOUT_NETWORK = ("composition", "noise")  # controls that compute nothing worth timing
-BUSY = 0.3  # load of a core above which times are not to be trusted
+BUSY = 0.3  # share of the cores that others keep busy, above which times are not to be trusted
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,21 @@ class Measured:
         return self.load > BUSY * self.threads
 
 
+def load_of_others(seconds: float = 2.0) -> float:
+    """Cores that others keep busy while we wait. The load average still holds what we measured a minute ago."""
+
+    def busy() -> float:
+        # user, nice, system, idle, iowait, irq, softirq, steal: proc(5), /proc/stat
+        values = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return (sum(values) - values[3] - values[4]) / os.sysconf("SC_CLK_TCK")
+
+    if not Path("/proc/stat").is_file():
+        return os.getloadavg()[0]
+    before, began = busy(), time.monotonic()
+    time.sleep(seconds)
+    return (busy() - before) / (time.monotonic() - began)
+
+
 def choose_model(
     entries: Mapping[str, Entry], family: str, settings: EmbeddingSettings, wanted: Sequence[str] = ()
 ) -> tuple[PreparedModel | None, str]:
@@ -93,7 +109,7 @@ def measure_model(
 ) -> Measured:
     """Measure a model, or read what is kept of it. What it prints goes to `work`/runs/<model>/log.txt."""
     device = prepared.environment.device
-    entry, load = prepared.entry, os.getloadavg()[0]
+    entry = prepared.entry
     key = _key(prepared, settings, plan)
     found = read_measured(work).get(entry.model.id)
     if found is not None and found.key == key and not profile:
@@ -101,6 +117,7 @@ def measure_model(
     folder = work / "runs" / entry.model.id
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    load = load_of_others()
     failure, sets = _run(prepared, settings, plan, folder, work, profile)
     measured = Measured(
         family=entry.family.folder.name,

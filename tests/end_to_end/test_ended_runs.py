@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -13,10 +14,20 @@ from tests.end_to_end.disturbed import Copy, assert_next_run_is_undisturbed, pro
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-@pytest.mark.parametrize("moment", ["work/conformance-*/first/output/*", "work/*/output/shard-*", "features/*/*.json"])
+CHECKING, EMBEDDING = "work/conformance-*/first/output/*", "work/*/output/shard-*"
+STORING, SCORING = "features/*/*.json", "products/*/*/*.json"
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        *((moment, signal.SIGKILL) for moment in (CHECKING, EMBEDDING, STORING, SCORING)),
+        *((moment, signal.SIGTERM) for moment in (EMBEDDING, SCORING)),
+    ],
+    ids=lambda value: value.name if isinstance(value, signal.Signals) else value.partition("/")[0],
+)
 def test_a_run_that_is_ended_leaves_no_process_and_nothing_half_done(
-    fresh_board: Copy, finished_board: Path, number: signal.Signals, moment: str
+    fresh_board: Copy, finished_board: Path, moment: str, number: signal.Signals
 ) -> None:
     folder = fresh_board()
     run = start(folder)
@@ -28,4 +39,6 @@ def test_a_run_that_is_ended_leaves_no_process_and_nothing_half_done(
             break
         time.sleep(0.1)
     assert not processes_of(folder)
+    for path in (folder / "results").rglob("*.json"):
+        json.loads(path.read_text())  # whatever is there is whole
     assert_next_run_is_undisturbed(folder, finished_board)

@@ -1,11 +1,5 @@
 """A whole run on the toy board, undisturbed, killed and with bad input."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,23 +90,6 @@ def test_a_second_run_computes_nothing_and_gives_the_same_tables(fresh_board: Co
     assert run_board(folder).returncode == 0
     assert products() == made
     assert tables(folder) == before
-
-
-@pytest.mark.parametrize("seconds", [4.0, 12.0, 20.0])
-def test_a_killed_run_that_is_started_again_gives_the_same_tables(
-    fresh_board: Copy, finished_board: Path, seconds: float
-) -> None:
-    folder = fresh_board()
-    environment = {**os.environ, "LATENT_MATTER_DATASETS": str(folder / "datasets")}
-    command = [sys.executable, "-m", "benchmark.cli", "run", "--suite", "toy.yaml", "--accelerator", "cpu"]
-    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for path in (folder / "results").rglob("*.json"):
-        json.loads(path.read_text())  # whatever is there is whole
-    assert run_board(folder).returncode == 0
-    assert tables(folder) == tables(finished_board)
 
 
 def test_bad_models_are_named_and_cost_the_others_nothing(fresh_board: Copy, finished_board: Path) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmark.datasets.store import Structures, structures_from_atoms
 from benchmark.embedding.batching import pack
 from benchmark.embedding.errors import EmbeddingError, with_ids
-from benchmark.embedding.features import FeatureSet
+from benchmark.embedding.features import FeatureSet, column_deviations
 from benchmark.embedding.output import Part, read_part
 from benchmark.embedding.prepared import PreparedModel, write_inputs
 from benchmark.embedding.process import RunSettings, run_worker
@@ -133,9 +133,9 @@ def _embed(prepared: PreparedModel, copies: Copies, folder: Path, settings: RunS
 
 def _compare(prepared: PreparedModel, structures: Structures, features: FeatureSet, copies: Copies, part: Part) -> None:
     for name, layer in features.layers.items():
-        spread = _spread(layer.values)
         rows = part.rows(name)
-        deviations = layer.values.astype(np.float64).std(axis=0)
+        deviations = column_deviations(layer.values)
+        spread = _spread(deviations)
         changes, jumps = [], []
         for copy, (index, order, nudged) in enumerate(zip(copies.sources, copies.orders, copies.nudged, strict=True)):
             stored = stored_rows(features, name, index)
@@ -184,9 +184,9 @@ def stored_rows(features: FeatureSet, layer: str, index: int) -> NDArray[np.floa
     return found.values[features.offsets[row] : features.offsets[row + 1]]
 
 
-def _spread(values: NDArray[np.float32]) -> float:
+def _spread(deviations: NDArray[np.float64]) -> float:
     """Root mean square over columns of the standard deviation over rows; 1 for constant features."""
-    spread = float(np.sqrt(values.astype(np.float64).var(axis=0).mean()))
+    spread = float(np.sqrt(np.square(deviations).mean()))
     return spread if spread > 0 else 1.0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,23 @@ from numpy.typing import NDArray
 
 from benchmark import __version__
 from benchmark.datasets.store import Dataset, Structures
+from benchmark.embedding.arrays import ArrayWriter, map_arrays
 from benchmark.embedding.audit import audit
 from benchmark.embedding.batching import pack, shards
 from benchmark.embedding.environment import Environment, ensure_environment
 from benchmark.embedding.errors import EmbeddingError, Progress, with_ids
 from benchmark.embedding.features import (
+    ENERGIES,
+    LAYER_PREFIX,
     FeatureSet,
     LayerArray,
     Provenance,
     Sidecar,
+    feature_writer,
     load_features,
+    product_paths,
     read_sidecar,
-    save_features,
+    save_sidecar,
 )
 from benchmark.embedding.machine import Accelerator, available_cores, code_commit, hardware
 from benchmark.embedding.output import Part, read_part, refuse_strangers, sweep
@@ -40,14 +45,14 @@ from benchmark.embedding.process import RunSettings, Usage, run_worker, stage_ru
 from benchmark.embedding.sandbox import Limits, SandboxMode, choose_sandbox
 from benchmark.embedding.throughput import note_throughput
 from benchmark.embedding.weights import resolve_weights
-from benchmark.files import content_key, remove_tree, write_json
+from benchmark.files import atomic_path, content_key, remove_tree, write_json
 from benchmark.locks import computing_alone
 from benchmark.submission import Entry
 
 SHARD_STRUCTURES = 128
 ATOMS_PER_BATCH = {"cpu": 256, "cuda": 2048}
 PRODUCT = "features"
-
+ARRAYS = "features.safetensors"  # of a product in the making, in its work folder
 USAGES = "usages"
 
 __all__ = [
@@ -272,8 +277,7 @@ class _Extraction:
             if missing:
                 self.compute(folder, folder, missing, _after(len(finished) / len(self.steps), progress))
             refuse_strangers(place, folder / "output", [_file(step) for step in self.steps])
-            parts = [self.read(folder, step) for step in self.steps]
-            features = _assemble(self.prepared, self.dataset, self.structures, parts, self.key)
+            features, left_out = self.gather(folder)
             audit(self.prepared, self.structures, features, self.settings.running)
         except EmbeddingError as error:
             raise with_ids(error, self.structures.ids) from error
@@ -284,13 +288,46 @@ class _Extraction:
             described = {
                 "key": self.key,
                 "dataset_fingerprint": self.dataset.card.fingerprint,
-                "left_out": {ids[index]: why for part in parts for index, why in part.left_out.items()},
+                "left_out": {ids[index]: why for index, why in left_out.items()},
                 "provenance": _provenance(self.prepared, self.settings, _usage(spent)),
             }
-            found = save_features(features_folder(self.settings.cache, self.key), PRODUCT, features, described)
+            product = features_folder(self.settings.cache, self.key)
+            with atomic_path(product_paths(product, PRODUCT)[0]) as temporary:
+                (folder / ARRAYS).replace(temporary)
+            found = save_sidecar(product, PRODUCT, features, described)
             note_throughput(self.settings.cache, found, spent)
         remove_tree(folder)
         return found
+
+    def gather(self, folder: Path) -> tuple[FeatureSet, dict[int, str]]:
+        """All shards in the order of the data set, in a file of `folder`; and what was left out, and why.
+
+        One shard is in memory at a time: per-atom features of 50,000 molecules can be larger than the memory.
+        """
+        inputs: list[int] = []
+        left_out: dict[int, str] = {}
+        given = set()
+        for step in self.steps:
+            part = self.read(folder, step)
+            inputs += part.inputs
+            left_out |= part.left_out
+            given |= {part.energies is not None} if part.inputs else set()
+        if len(given) > 1:
+            message = "given for some batches and not for others"
+            raise EmbeddingError(self.prepared.entry.family.adapter, "energies", message)
+        positions = np.array(sorted(inputs), dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(np.diff(self.structures.offsets)[positions])])
+        declared = self.prepared.entry.model.layers
+        layers = {name: (layer.level, layer.dimension) for name, layer in declared.items()}
+        with feature_writer(folder / ARRAYS, layers, offsets, True in given) as writer:
+            for step in self.steps:
+                _write_part(writer, self.read(folder, step), layers, positions, offsets)
+        arrays = map_arrays(folder / ARRAYS)
+        found = {
+            name: LayerArray(arrays[LAYER_PREFIX + name], layer.level, layer.irreps) for name, layer in declared.items()
+        }
+        model, dataset = self.prepared.entry.model.id, self.dataset.card.id
+        return FeatureSet(model, dataset, found, arrays.get(ENERGIES), offsets, self.key, positions), left_out
 
 
 def _file(step: Mapping[str, Any]) -> str:
@@ -316,33 +353,20 @@ def _after(share: float, progress: Progress | None) -> Progress | None:
     return None if progress is None else lambda part: progress(share + (1 - share) * part)
 
 
-def _assemble(
-    prepared: PreparedModel, dataset: Dataset, structures: Structures, parts: Sequence[Part], key: str
-) -> FeatureSet:
-    """Put the rows back into the order of the data set."""
-    positions = np.array(sorted(index for part in parts for index in part.inputs), dtype=np.int64)
-    lengths = np.diff(structures.offsets)[positions]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    layers = {}
-    for name, declaration in prepared.entry.model.layers.items():
-        starts = offsets if declaration.level == "atom" else np.arange(len(positions) + 1)
-        # Filled in place: a million small arrays and their concatenation take several times the memory.
-        values = np.empty((starts[-1], declaration.dimension), dtype=np.float32)
-        for part in parts:
-            for index, rows in part.rows(name).items():
-                place = int(np.searchsorted(positions, index))
-                values[starts[place] : starts[place + 1]] = rows
-        layers[name] = LayerArray(values, declaration.level, declaration.irreps)
-    given = [part.energies is not None for part in parts if part.inputs]
-    if any(given) and not all(given):
-        raise EmbeddingError(prepared.entry.family.adapter, "energies", "given for some batches and not for others")
-    energies = None
-    if given and all(given):
-        energies = np.empty(len(structures))
-        for part in parts:
-            energies[list(part.inputs)] = part.energies if part.inputs else []
-        energies = energies[positions]
-    return FeatureSet(prepared.entry.model.id, dataset.card.id, layers, energies, offsets, key, positions)
+def _write_part(
+    writer: ArrayWriter, part: Part, layers: Collection[str], positions: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> None:
+    """Put a shard, whose structures follow each other in the data set, where its rows belong."""
+    if not part.inputs:
+        return
+    order = np.argsort(part.inputs)
+    place = int(np.searchsorted(positions, part.inputs[order[0]]))
+    for name in layers:
+        rows = part.rows(name)
+        first = int(offsets[place]) if part.layers[name].level == "atom" else place
+        writer.write(LAYER_PREFIX + name, first, np.concatenate([rows[part.inputs[index]] for index in order]))
+    if part.energies is not None:
+        writer.write(ENERGIES, place, part.energies[order])
 
 
 def _provenance(prepared: PreparedModel, settings: EmbeddingSettings, usage: Usage) -> Provenance:

@@ -7,7 +7,7 @@ written last; a product without a matching sidecar does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +15,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from benchmark.datasets.store import Structures
+from benchmark.embedding.arrays import ArrayWriter, map_arrays
 from benchmark.files import atomic_path, sha256_of_file, write_text
 from benchmark.schema import InvalidFileError, Sha256, Strict
 
 ENERGIES = "energies"
 LAYER_PREFIX = "layer."
+STRUCTURES_AT_ONCE = 1_000
+ROWS_AT_ONCE = 16_384
+"""Features are converted to float64 in blocks of so many: a data set's features may be larger than the memory."""
 
 
 class LayerSidecar(Strict):
@@ -106,20 +109,35 @@ class FeatureSet:
         offsets = np.concatenate([[0], np.cumsum(lengths[rows])])
         return FeatureSet(self.model, self.dataset, layers, energies, offsets, self.key, positions)
 
-    def atoms(self, layer: str) -> NDArray[np.float64] | None:
-        """Per-atom features of `layer` as float64, (atoms, d); None when the layer is per structure."""
-        found = self.layers[layer]
-        return found.values.astype(np.float64) if found.level == "atom" else None
-
     def structures(self, layer: str) -> NDArray[np.float64]:
         """Structure features as float64, (structures, d): the mean over atoms (PROTOCOL section 1)."""
         found = self.layers[layer]
-        values = found.values.astype(np.float64)
         if found.level == "structure":
-            return values
-        sums = np.add.reduceat(values, self.offsets[:-1], axis=0)
-        means: NDArray[np.float64] = sums / np.diff(self.offsets)[:, None]
+            return found.values.astype(np.float64)
+        lengths = np.diff(self.offsets)
+        means = np.empty((len(lengths), found.values.shape[1]))
+        for block in blocks(len(lengths), STRUCTURES_AT_ONCE):
+            starts = self.offsets[block]
+            rows = found.values[starts[0] : self.offsets[block.stop]].astype(np.float64)
+            means[block] = np.add.reduceat(rows, starts - starts[0], axis=0) / lengths[block, None]
         return means
+
+
+def blocks(count: int, size: int) -> Iterator[slice]:
+    """Slices of `size` that cover `count` rows, the last one perhaps shorter."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def column_deviations(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Standard deviation of each column of (rows, d), in float64, without a copy of the whole."""
+    if not len(values):
+        return np.full(values.shape[1], np.nan)
+    parts = list(blocks(len(values), ROWS_AT_ONCE))
+    mean = sum(values[part].sum(axis=0, dtype=np.float64) for part in parts) / len(values)
+    squares = sum(np.square(values[part] - mean).sum(axis=0) for part in parts)
+    deviations: NDArray[np.float64] = np.sqrt(squares / len(values))
+    return deviations
 
 
 def product_paths(folder: Path, name: str) -> tuple[Path, Path]:
@@ -129,15 +147,34 @@ def product_paths(folder: Path, name: str) -> tuple[Path, Path]:
 
 def save_features(folder: Path, name: str, features: FeatureSet, described: dict[str, Any]) -> Sidecar:
     """Write a product. `described` gives the sidecar's remaining fields (key, fingerprint, provenance)."""
-    arrays_path, sidecar_path = product_paths(folder, name)
-    arrays: dict[str, NDArray[Any]] = {
-        LAYER_PREFIX + layer: np.ascontiguousarray(found.values, dtype=np.float32)
-        for layer, found in sorted(features.layers.items())
-    }
-    if features.energies is not None:
-        arrays[ENERGIES] = np.ascontiguousarray(features.energies, dtype=np.float64)
+    arrays_path, _ = product_paths(folder, name)
     with atomic_path(arrays_path) as temporary:
-        save_file(arrays, str(temporary))
+        shapes = {layer: (found.level, found.values.shape[1]) for layer, found in features.layers.items()}
+        with feature_writer(temporary, shapes, features.offsets, features.energies is not None) as writer:
+            for layer, found in features.layers.items():
+                writer.write(LAYER_PREFIX + layer, 0, found.values)
+            if features.energies is not None:
+                writer.write(ENERGIES, 0, features.energies)
+    return save_sidecar(folder, name, features, described)
+
+
+def feature_writer(
+    path: Path, layers: Mapping[str, tuple[str, int]], offsets: NDArray[np.int64], energies: bool
+) -> ArrayWriter:
+    """A writer of the arrays of a product. layers: name -> level and dimension; `offsets` as in `FeatureSet`."""
+    rows = {"atom": int(offsets[-1]), "structure": len(offsets) - 1}
+    shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+        LAYER_PREFIX + name: (np.dtype(np.float32), (rows[level], dimension))
+        for name, (level, dimension) in layers.items()
+    }
+    if energies:
+        shapes[ENERGIES] = (np.dtype(np.float64), (rows["structure"],))
+    return ArrayWriter(path, shapes)
+
+
+def save_sidecar(folder: Path, name: str, features: FeatureSet, described: dict[str, Any]) -> Sidecar:
+    """Write the sidecar of a product whose arrays are in place: from now on it exists."""
+    arrays_path, sidecar_path = product_paths(folder, name)
     sidecar = Sidecar(
         model=features.model,
         dataset=features.dataset,
@@ -175,8 +212,8 @@ def load_features(folder: Path, name: str, structures: Structures) -> FeatureSet
     if sha256_of_file(arrays_path) != sidecar.arrays_sha256:
         raise InvalidFileError(f"{arrays_path}: contents do not have the SHA-256 that the sidecar states")
     try:
-        arrays = load_file(str(arrays_path))
-    except SafetensorError as error:
+        arrays = map_arrays(arrays_path)
+    except (SafetensorError, ValueError) as error:
         raise InvalidFileError(f"{arrays_path}: not a safetensors file: {error}") from error
     positions = kept_positions(structures.ids, sidecar.left_out)
     lengths = np.diff(structures.offsets)[positions]

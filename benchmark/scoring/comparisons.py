@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import benchmark.metrics
 from benchmark.files import content_key, sha256_of_tree
@@ -272,7 +273,7 @@ def _lies_between(x: str, y: str, groups: tuple[Collection[str], Collection[str]
     return groups is None or (x in groups[0] and y in groups[1]) or (y in groups[0] and x in groups[1])
 
 
-def _varying(layers: Mapping[str, LayerFeatures]) -> dict[str, FloatArray]:
+def _varying(layers: Mapping[str, LayerFeatures]) -> dict[str, NDArray[np.float32]]:
     """Features per atom (atoms, d) of those that have such and that tell any atoms apart."""
     arrays = {name: layer.atoms for name, layer in layers.items() if layer.per_atom}
     return {name: array for name, array in arrays.items() if array is not None and np.ptp(array, axis=0).any()}

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.datasets.store import Dataset
-from benchmark.embedding.features import FeatureSet
+from benchmark.embedding.features import FeatureSet, column_deviations
 from benchmark.files import content_key, sha256_of_bytes
 from benchmark.metrics import Representation, half_subsets, spread_of_whole
 from benchmark.metrics.composition import EXPLAINED, composition_projection
@@ -184,13 +184,16 @@ class LayerFeatures:
         return self._features.layers[self.layer].level == "atom"
 
     @cached_property
-    def atoms(self) -> FloatArray | None:
-        """Features per atom (atoms, d) with the live columns; None for features per structure."""
-        values = self._features.atoms(self.layer)
-        if values is None:
+    def atoms(self) -> NDArray[np.float32] | None:
+        """Features per atom (atoms, d) with the live columns, as stored; None for features per structure.
+
+        Metrics convert what they take of them to float64: all of a large data set may not fit in memory.
+        """
+        found = self._features.layers[self.layer]
+        if found.level != "atom":
             return None
-        alive = alive_columns(values)
-        return np.ascontiguousarray(values[:, alive])
+        alive = _alive(column_deviations(found.values))
+        return found.values if alive.all() else np.ascontiguousarray(found.values[:, alive])
 
 
 class ModelFeatures(LayerFeatures):
@@ -239,7 +242,10 @@ class ModelFeatures(LayerFeatures):
 
 def alive_columns(matrix: FloatArray) -> NDArray[np.bool_]:
     """Which columns vary (PROTOCOL section 1). Where none does, the first is kept so that there is a matrix."""
-    spread = (matrix - matrix.mean(axis=0)).std(axis=0)
+    return _alive((matrix - matrix.mean(axis=0)).std(axis=0))
+
+
+def _alive(spread: FloatArray) -> NDArray[np.bool_]:
     alive: NDArray[np.bool_] = spread > DEAD_COLUMN * spread.max(initial=0.0)
     if not alive.any():
         alive[0] = True

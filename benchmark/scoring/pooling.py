@@ -10,12 +10,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmark.embedding.features import STRUCTURES_AT_ONCE, blocks
 from benchmark.metrics import effective_rank, intrinsic_dimension
 from benchmark.metrics.pooling import cumulant_pool
 from benchmark.metrics.probes import cpd_many
 from benchmark.results.records import PooledLayer
-from benchmark.scoring.data import Cache, FloatArray, ModelFeatures, alive_columns, derived_seed, digest, number
+from benchmark.scoring.data import (
+    Cache,
+    FloatArray,
+    IntArray,
+    ModelFeatures,
+    alive_columns,
+    derived_seed,
+    digest,
+    number,
+)
 from benchmark.scoring.probes import targets_of
 from benchmark.suite import Suite
 
@@ -37,7 +48,7 @@ def pooled_layers(suite: Suite, cache: Cache, model: ModelFeatures) -> list[Pool
 
         def compute(order: int = order) -> dict[str, Any]:
             # to single precision, as models give features: what is below it is rounding, no difference of structures
-            matrix = cumulant_pool(atoms, data.offsets, order).astype(np.float32).astype(np.float64)
+            matrix = _pooled(atoms, data.offsets, order).astype(np.float32).astype(np.float64)
             matrix = matrix[:, alive_columns(matrix)]
             probes = cpd_many(
                 matrix, data.composition, labels, groups=np.array(data.groups), folds=suite.folds, seed=seed
@@ -52,6 +63,15 @@ def pooled_layers(suite: Suite, cache: Cache, model: ModelFeatures) -> list[Pool
         found = cache("cumulants", {**inputs, "order": order}, compute)
         pooled.append(PooledLayer(dataset=data.id, layer=model.layer, pooling=f"cumulants:{order}", **found))
     return pooled
+
+
+def _pooled(atoms: NDArray[np.float32], offsets: IntArray, order: int) -> FloatArray:
+    """`cumulant_pool` of some structures after the other, because it takes several copies of the features."""
+    parts = []
+    for part in blocks(len(offsets) - 1, STRUCTURES_AT_ONCE):
+        ends = offsets[part.start : part.stop + 1]
+        parts.append(cumulant_pool(atoms[ends[0] : ends[-1]], ends - ends[0], order))
+    return np.concatenate(parts)
 
 
 def _or_none(measure: Any, matrix: FloatArray) -> float | None:

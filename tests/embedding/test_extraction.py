@@ -79,8 +79,7 @@ def test_features_come_back_in_the_order_of_the_data_set(
     sidecar = embed(entry, dataset, settings, environment=environment, progress=shares.append)
     structures = dataset.structures()
     features = load_embedded(settings.cache, sidecar.key, structures)
-    values = features.atoms("backbone")
-    assert values is not None
+    values = features.layers["backbone"].values
     np.testing.assert_array_equal(values[:, 0], structures.numbers)
     assert shares[-1] == 1.0
     assert sidecar.dataset_fingerprint == dataset.card.fingerprint

@@ -52,8 +52,8 @@ def test_shards_computed_apart_make_the_product_of_one_process(
     here = embed(entry, dataset, settings, environment=environment)
     assert there.arrays_sha256 == here.arrays_sha256
     np.testing.assert_array_equal(
-        load_embedded(apart.cache, there.key, structures).atoms("backbone"),
-        load_embedded(settings.cache, here.key, structures).atoms("backbone"),
+        load_embedded(apart.cache, there.key, structures).layers["backbone"].values,
+        load_embedded(settings.cache, here.key, structures).layers["backbone"].values,
     )
     assert there.provenance.wall_seconds > 0 and there.provenance.peak_memory_mb > 10
     measured = throughput_of(apart.cache, there.model, "cpu")

@@ -1,0 +1,1 @@
+"""What the papers' scale costs: extrapolated from what was measured."""

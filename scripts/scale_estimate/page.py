@@ -85,8 +85,8 @@ def _embedding() -> str:
     return "\n\n".join(
         [
             f"Embedding {DATASETS} data sets of so many structures, assumed to have {ATOMS} atoms on average, in "
-            "hours. A model embeds without forces and in larger batches than most of these were measured with, so these "
-            "are rather too long; starts, checks and audits of about a minute a model and data set come on top.",
+            "hours. A model embeds without forces and in larger batches than most of these were measured with, so "
+            "these are rather too long; starts, checks and audits of about a minute a model and data set come on top.",
             _table(head, rows),
         ]
     )

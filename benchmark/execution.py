@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -112,7 +113,7 @@ class LocalExecutor:
             broken = []
             if self._processes is None and waiting:
                 context = multiprocessing.get_context("spawn")
-                self._processes = ProcessPoolExecutor(self.jobs, mp_context=context)
+                self._processes = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_end_with_parent)
             single = functools.partial(_in_one_thread, function)
             for outcome in _collect(self._processes, waiting, single) if self._processes is not None else ():
                 if isinstance(outcome.error, BrokenProcessPool):
@@ -143,6 +144,18 @@ def in_threads(
     """Outcomes of `function` on each task, `jobs` at once, in the order in which they end."""
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         yield from _collect(pool, tasks, function)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone: killed, it cannot say so, and we would wait for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _in_one_thread(function: Callable[[TaskT], ValueT], task: TaskT) -> ValueT:

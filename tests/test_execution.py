@@ -1,5 +1,8 @@
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,35 @@ def test_a_task_has_one_thread_whatever_the_one_before_it_left_behind(jobs: int)
     before = torch.get_num_threads()
     assert [outcome.value for outcome in in_processes([1, 2, 3, 4], threads_then_more, jobs)] == [1, 1, 1, 1]
     assert torch.get_num_threads() == before
+
+
+WAITING = """
+import sys
+from benchmark.execution import LocalExecutor
+from tests.test_execution import say_and_wait
+for _ in LocalExecutor(2).run([sys.argv[1] + "/a", sys.argv[1] + "/b"], say_and_wait):
+    pass
+"""
+
+
+def say_and_wait(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(300)
+
+
+def test_processes_end_with_the_one_that_started_them_even_when_it_is_killed(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    run = subprocess.Popen([sys.executable, "-c", WAITING, str(tmp_path)], cwd=root, start_new_session=True)
+    started = [tmp_path / name for name in ("a", "b")]
+    for _ in range(600):
+        if all(path.is_file() and path.read_text() for path in started):
+            break
+        time.sleep(0.1)
+    pids = [int(path.read_text()) for path in started]
+    run.kill()
+    run.wait()
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            break
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

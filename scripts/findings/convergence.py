@@ -26,6 +26,8 @@ def accuracy_and_alignment(board: Board) -> str:
             ]
             found = [each for each in found if not math.isnan(each[0] + each[1])]
             families = [board.family[model] for *_, model in found]
+            if not found:  # energies are compared on the data sets of ranked scores alone
+                continue
             if len(set(families)) < 3:
                 rows.append([dataset, name, str(len(found)), str(len(set(families))), "fewer than three families"])
                 continue
@@ -89,7 +91,8 @@ def dimensions(board: Board) -> str:
             cells = [dataset, kind, str(len(models))]
             for score in ("intrinsic_dimension_mle", "intrinsic_dimension", "effective_rank", "composition_share"):
                 cells.append(spread(np.array([board.value(score, model, dataset) for model in models])))
-            rows.append(cells)
+            if set(cells[3:]) != {"-"}:  # not measured on data sets without part in a ranked score
+                rows.append(cells)
     head = ["data set", "models", "number", "MLE, k = 50", "TwoNN", "effective rank", "composition's share"]
     return table(head, rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .board import Board
-from .text import interval, number, spread, table
+from .text import number, spread, table, with_interval
 
 
 def fine_tuning(board: Board) -> str:
@@ -18,7 +18,7 @@ def fine_tuning(board: Board) -> str:
                 continue
             rows.append([
                 model, board.parent[model], dataset,
-                f"{number(bias['value'])} ({interval(bias['low'], bias['high'])})",
+                with_interval(bias["value"], bias["low"], bias["high"]),
                 number(board.value("gfre_from_parent", model, dataset)),
                 number(board.value("gfre_from_strangers", model, dataset)),
                 number(board.value("cknna_parent", model, dataset)),

@@ -14,6 +14,11 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f}"
 
 
+def with_interval(value: float, low: float, high: float) -> str:
+    """`value (low to high)`, or the value alone where no interval was measured."""
+    return number(value) if math.isnan(low) or math.isnan(high) else f"{number(value)} ({interval(low, high)})"
+
+
 def interval(low: float, high: float) -> str:
     """`low to high`."""
     return f"{number(low)} to {number(high)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from leaderboard_site.tables import Row, TableError, Tables
@@ -101,6 +101,7 @@ class Entry:
     family: str
     control: str
     is_reference: bool
+    is_kin_of_reference: bool
     status: str
     reason: str
     verification: str
@@ -196,7 +197,10 @@ def read_boards(tables: Tables) -> list[Board]:
 def _board(suite: Row, is_front: bool, leaderboard: Iterable[Row]) -> Board:
     name = suite.text("suite")
     shell = Board(suite, "" if is_front else f"{name}/", [], [])
-    entries = [_entry(row, suite.text("reference")) for row in leaderboard if shell.owns(row)]
+    rows = [row for row in leaderboard if shell.owns(row)]
+    reference = suite.text("reference")
+    kin = relatives({row.text("model"): row.text("fine_tuned_from") for row in rows}, reference)
+    entries = [_entry(row, reference, kin) for row in rows]
     entries.sort(key=_overall_order)
     return Board(
         suite,
@@ -206,12 +210,26 @@ def _board(suite: Row, is_front: bool, leaderboard: Iterable[Row]) -> Board:
     )
 
 
+def relatives(parents: Mapping[str, str], model: str) -> set[str]:
+    """Who descends from `model`, whom it descends from, and who has an ancestor with it. parents: "" for none."""
+
+    def line(name: str) -> set[str]:
+        found: list[str] = []
+        while name and name not in found:
+            found.append(name)
+            name = parents.get(name, "")
+        return set(found)
+
+    own = line(model)
+    return {name for name in parents if name != model and own & line(name)}
+
+
 def _overall_order(entry: Entry) -> tuple[bool, int, int, str]:
     unranked = entry.rank_low is None
     return (unranked, entry.rank_low or 0, entry.rank_high or 0, entry.model)
 
 
-def _entry(row: Row, reference: str) -> Entry:
+def _entry(row: Row, reference: str, kin: Collection[str]) -> Entry:
     model = row.identifier("model")
     return Entry(
         model=model,
@@ -219,6 +237,7 @@ def _entry(row: Row, reference: str) -> Entry:
         family=row.text("family"),
         control=row.text("control"),
         is_reference=model == reference,
+        is_kin_of_reference=model in kin,
         status=row.text("status"),
         reason=row.text("reason"),
         verification=row.text("verification"),

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
-from leaderboard_site.board import HEADLINES
+from leaderboard_site.board import HEADLINES, relatives
 from leaderboard_site.build import build_site
 from leaderboard_site.tables import ESSENTIAL, REQUIRED_COLUMNS, TableError, read_table
 from leaderboard_site.text import number
@@ -326,3 +326,32 @@ def test_the_synthetic_board_is_reproducible(results: Path, tmp_path: Path) -> N
     other = write_results(tmp_path / "other")
     for path in (results / "tables").iterdir():
         assert (other / "tables" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_kin_of_the_reference_is_marked_in_the_table_and_on_its_page(results: Path, tmp_path: Path) -> None:
+    place = [name for name, *_ in MODELS].index("aster-tuned")
+    edit_cell(results, "leaderboard", place, "fine_tuned_from", "aster-large")
+    out = build_site(results, tmp_path / "out").parent
+    rows = re.findall(r"<tr[^>]*>.*?</tr>", (out / "alignment.html").read_text(), re.DOTALL)
+    marked = [row for row in rows if "kin of the reference" in row]
+    assert len(marked) == 1 and "aster-tuned" in marked[0]
+    assert "aligned by descent" in (out / "models/aster-tuned.html").read_text()
+    assert "aligned by descent" not in (out / "models/borealis-2.html").read_text()
+
+
+def test_relatives_are_ancestors_descendants_and_siblings() -> None:
+    parents = {
+        "a": "",
+        "b": "a",
+        "c": "b",
+        "d": "a",
+        "e": "",
+        "f": "e",
+        "loop": "loop",
+        "orphan": "gone",
+        "other": "gone",
+    }
+    assert relatives(parents, "b") == {"a", "c", "d"}
+    assert relatives(parents, "e") == {"f"}
+    assert relatives(parents, "loop") == set()
+    assert relatives(parents, "orphan") == {"other"}

@@ -304,24 +304,27 @@ class _Extraction:
 
         One shard is in memory at a time: per-atom features of 50,000 molecules can be larger than the memory.
         """
-        inputs: list[int] = []
+        place = self.prepared.entry.family.adapter
+        inputs: list[tuple[int, ...]] = []
         left_out: dict[int, str] = {}
         given = set()
         for step in self.steps:
             part = self.read(folder, step)
-            inputs += part.inputs
+            inputs.append(part.inputs)
             left_out |= part.left_out
             given |= {part.energies is not None} if part.inputs else set()
         if len(given) > 1:
-            message = "given for some batches and not for others"
-            raise EmbeddingError(self.prepared.entry.family.adapter, "energies", message)
-        positions = np.array(sorted(inputs), dtype=np.int64)
+            raise EmbeddingError(place, "energies", "given for some batches and not for others")
+        positions = np.array(sorted(index for part in inputs for index in part), dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum(np.diff(self.structures.offsets)[positions])])
         declared = self.prepared.entry.model.layers
         layers = {name: (layer.level, layer.dimension) for name, layer in declared.items()}
         with feature_writer(folder / ARRAYS, layers, offsets, True in given) as writer:
-            for step in self.steps:
-                _write_part(writer, self.read(folder, step), layers, positions, offsets)
+            for step, before in zip(self.steps, inputs, strict=True):
+                part = self.read(folder, step)
+                if part.inputs != before:
+                    raise EmbeddingError(place, "output", f"{_file(step)} changed after the worker had ended")
+                _write_part(writer, part, layers, positions, offsets)
         arrays = map_arrays(folder / ARRAYS)
         found = {
             name: LayerArray(arrays[LAYER_PREFIX + name], layer.level, layer.irreps) for name, layer in declared.items()

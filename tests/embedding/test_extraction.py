@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from benchmark.embedding import extraction
 from benchmark.embedding.environment import Environment
 from benchmark.embedding.errors import EmbeddingError
 from benchmark.embedding.extraction import EmbeddingSettings, embed, features_folder, find_features, load_embedded
+from benchmark.embedding.output import Part
 from benchmark.submission import LayerDeclaration
 from tests.embedding.families import WELL_BEHAVED, this_environment, write_family, write_small_dataset
 
@@ -153,6 +155,19 @@ def test_an_adapter_that_raises_is_quoted(fails: Fails) -> None:
 
 def test_a_load_that_raises_is_named(fails: Fails) -> None:
     assert fails(adapter(load='raise KeyError("head")')).startswith("load: raised KeyError: 'head'")
+
+
+def test_a_shard_that_changes_after_its_worker_ended_is_refused(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = extraction.read_part, set()
+
+    def changed(place: Path, path: Path, *given: Any) -> Part:
+        part = read(place, path, *given)
+        again = path in seen
+        seen.add(path)
+        return dataclasses.replace(part, inputs=part.inputs[::-1]) if again else part
+
+    monkeypatch.setattr(extraction, "read_part", changed)
+    assert fails(WELL_BEHAVED) == "output: shard-00000.safetensors changed after the worker had ended"
 
 
 def test_an_adapter_that_does_not_import_is_named(fails: Fails) -> None:

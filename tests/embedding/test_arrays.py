@@ -73,7 +73,8 @@ from benchmark.embedding.arrays import ArrayWriter, map_arrays
 from benchmark.embedding.features import FeatureSet, LayerArray, column_deviations
 atoms, d, path = 400_000, 256, Path(sys.argv[1])
 # Of what is private and can be written to; mapped files do not count. The array has 410 MB, its copy in float64 820 MB.
-resource.setrlimit(resource.RLIMIT_DATA, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 300_000_000,) * 2)
+taken = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
+resource.setrlimit(resource.RLIMIT_DATA, (int(taken.split()[1]) * 1024 + 300_000_000,) * 2)
 with ArrayWriter(path, {"layer.a": (np.dtype(np.float32), (atoms, d))}) as writer:
     for start in range(0, atoms, 1000):
         writer.write("layer.a", start, np.full((1000, d), start, dtype=np.float32))

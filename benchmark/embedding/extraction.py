@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -293,7 +294,7 @@ class _Extraction:
             }
             product = features_folder(self.settings.cache, self.key)
             with atomic_path(product_paths(product, PRODUCT)[0]) as temporary:
-                (folder / ARRAYS).replace(temporary)
+                shutil.move(folder / ARRAYS, temporary)  # features may be kept on another file system
             found = save_sidecar(product, PRODUCT, features, described)
             note_throughput(self.settings.cache, found, spent)
         remove_tree(folder)

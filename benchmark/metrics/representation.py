@@ -15,8 +15,11 @@ from numpy.typing import ArrayLike
 from .neighbours import Metric, Neighbours, nearest, row_tiles, smallest, squared_distances
 from .validation import FloatArray, IntArray, features, positive_int, standard_form
 
-MATRIX_ROWS = 5000
-"""Up to so many rows resampling keeps n x n matrices of a model, 200 MB each, which serve all pairs and draws."""
+MATRIX_ROWS = 4000
+"""Up to so many rows resampling keeps n x n matrices of a model, 128 MB each, which serve all pairs and draws.
+
+A model has up to eight, and permutations take as much again: at 5,000 rows the scores of two models took 5.7 GB.
+"""
 
 
 class Representation:

@@ -177,7 +177,9 @@ def measure_pass(folder: Path, rows: int, models: int) -> dict[str, Any]:
     journal.write("run", suite="pass", structures={}, executor="Dask", machine="")
     with cluster(folder / "cluster", WORKERS, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=WORKER_TTL) as (found, executor):
         blocks = len(laid_out.missing())
-        trouble = threading.Thread(target=disturb, args=(found, lambda: blocks - len(laid_out.missing()), blocks))
+        trouble = threading.Thread(
+            target=disturb, args=(found, folder, lambda: blocks - len(laid_out.missing()), blocks)
+        )
         trouble.start()
         disturbed = compute(laid_out, executor, WORKERS, [psutil.Process().pid], journal)
         trouble.join()
@@ -194,13 +196,13 @@ def measure_pass(folder: Path, rows: int, models: int) -> dict[str, Any]:
     }
 
 
-def disturb(processes: ClusterProcesses, done: Callable[[], int], total: int) -> None:
+def disturb(processes: ClusterProcesses, work: Path, done: Callable[[], int], total: int) -> None:
     """Kill a worker after a quarter of the work, stop another one after half of it, and let that go on later."""
     while done() < total // 4:
         time.sleep(0.2)
-    processes.signal(0, signal.SIGKILL)
+    processes.kill_at_work(0, work)
     while done() < total // 2:
         time.sleep(0.2)
-    processes.signal(1, signal.SIGSTOP)
+    processes.pause_at_work(1, work)
     time.sleep(STOPPED_SECONDS)
     processes.signal(1, signal.SIGCONT)

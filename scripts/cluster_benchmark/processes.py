@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from benchmark.journal import read_lines, runs
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
+BUSY_SECONDS = 600.0
 # What Dask would do a hundred times a second beside every task.
 QUIET = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False", "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "500ms"}
 
@@ -68,6 +71,28 @@ class ClusterProcesses:
         """Send a signal to one worker."""
         self.workers[worker].send_signal(number)
 
+    def pause_at_work(self, worker: int, work: Path) -> None:
+        """SIGSTOP a worker in the middle of a task of the newest run in `work`.
+
+        An idle worker that is stopped or killed disturbs nothing. RuntimeError: it had no task for `BUSY_SECONDS`.
+        """
+        process = self.workers[worker]
+        waited = time.monotonic()
+        while time.monotonic() - waited < BUSY_SECONDS:
+            if has_open_task(work, process.pid):
+                process.send_signal(signal.SIGSTOP)
+                time.sleep(0.1)  # until it has come to a halt
+                if has_open_task(work, process.pid):
+                    return
+                process.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+        raise RuntimeError(f"worker {worker} had no task for {BUSY_SECONDS:.0f} s")
+
+    def kill_at_work(self, worker: int, work: Path) -> None:
+        """SIGKILL a worker in the middle of a task, as `pause_at_work` finds it."""
+        self.pause_at_work(worker, work)
+        self.signal(worker, signal.SIGKILL)
+
     def stop(self) -> None:
         """Kill every process that is left."""
         for process in [*self.workers, *([self.scheduler] if self.scheduler is not None else [])]:
@@ -80,3 +105,13 @@ class ClusterProcesses:
         command = [str(Path(sys.executable).parent / "dask"), program, *arguments]
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(command, env=self.variables, stdout=log, stderr=subprocess.STDOUT)
+
+
+def has_open_task(work: Path, pid: int) -> bool:
+    """Whether a process has started a task of the newest run in `work` and not ended it."""
+    open_tasks = 0
+    for folder in runs(work)[-1:]:
+        for line in read_lines(folder):
+            if line["pid"] == pid and "task" in line:
+                open_tasks += {"started": 1, "finished": -1}.get(line["event"], 0)
+    return open_tasks > 0

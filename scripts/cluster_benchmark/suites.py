@@ -87,12 +87,12 @@ def run(folder: Path, limit: int | None, *arguments: str, processes: ClusterProc
 def disturb(processes: ClusterProcesses, work: Path, running: subprocess.Popen[bytes]) -> None:
     """Kill a worker while models embed; stop one while scores are computed, and let it go on later."""
     moments = [
-        ("features/*/features.json", 4, 0, signal.SIGKILL),
-        ("products/agreement/*/*.json", 20, 1, signal.SIGSTOP),
+        ("features/*/features.json", 4, 0, processes.kill_at_work),
+        ("products/agreement/*/*.json", 20, 1, processes.pause_at_work),
     ]
-    for pattern, count, worker, number in moments:
+    for pattern, count, worker, interrupt in moments:
         while len(list(work.glob(pattern))) < count and running.poll() is None:
             time.sleep(0.5)
-        processes.signal(worker, number)
+        interrupt(worker, work)
     time.sleep(STOPPED_SECONDS)
     processes.signal(1, signal.SIGCONT)

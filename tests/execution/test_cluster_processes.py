@@ -122,8 +122,8 @@ def test_killed_and_stopped_workers_change_no_table(
     folder = fresh_board()
     process = start_run(folder, cluster.address)
     wait_for(process, folder, "features/*/features.json")
-    cluster.signal(0, signal.SIGKILL)
-    cluster.signal(1, signal.SIGSTOP)
+    cluster.kill_at_work(0, folder / ".latent-matter")
+    cluster.pause_at_work(1, folder / ".latent-matter")
     # Longer than the scheduler waits for a sign: what the stopped worker had runs again on the third.
     time.sleep(12)
     cluster.signal(1, signal.SIGCONT)

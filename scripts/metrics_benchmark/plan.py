@@ -68,7 +68,7 @@ class Plan:
 
 
 FULL = Plan((1000, 2000, 6000), (2, 5, 20), 256, (2000, 5000, 10000, 20000, 50000), 4)
-QUICK = Plan((400,), (2, 4), 32, (400, 800, 1600), 4, pairs=1, peer_limits=Limits(60, 8 * 2**30))
+QUICK = Plan((400,), (2, 4), 32, (400, 800), 4, pairs=1, peer_limits=Limits(60, 8 * 2**30))
 
 
 @dataclass

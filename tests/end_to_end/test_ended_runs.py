@@ -14,31 +14,32 @@ from tests.end_to_end.disturbed import Copy, assert_next_run_is_undisturbed, pro
 pytestmark = pytest.mark.slow
 
 
-CHECKING, EMBEDDING = "work/conformance-*/first/output/*", "work/*/output/shard-*"
-STORING, SCORING = "features/*/*.json", "products/*/*/*.json"
-
-
-@pytest.mark.parametrize(
-    ("moment", "number"),
-    [
-        *((moment, signal.SIGKILL) for moment in (CHECKING, EMBEDDING, STORING, SCORING)),
-        *((moment, signal.SIGTERM) for moment in (EMBEDDING, SCORING)),
-    ],
-    ids=lambda value: value.name if isinstance(value, signal.Signals) else value.partition("/")[0],
+# In the order of a run, so that each run gets further than the one before.
+MOMENTS = (
+    "work/conformance-*/first/output/*",  # adapters are checked
+    "work/*/output/shard-*",  # models embed
+    "features/*/*.json",  # features are stored
+    "products/*/*/*.json",  # scores are computed
 )
-def test_a_run_that_is_ended_leaves_no_process_and_nothing_half_done(
-    fresh_board: Copy, finished_board: Path, moment: str, number: signal.Signals
+
+
+@pytest.mark.parametrize("first", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_runs_that_are_ended_leave_no_process_and_nothing_half_done(
+    fresh_board: Copy, finished_board: Path, first: signal.Signals
 ) -> None:
     folder = fresh_board()
-    run = start(folder)
-    run.wait_for(moment)
-    run.process.send_signal(number)
-    run.finish()
-    for _ in range(100):
-        if not processes_of(folder):
-            break
-        time.sleep(0.1)
-    assert not processes_of(folder)
-    for path in (folder / "results").rglob("*.json"):
-        json.loads(path.read_text())  # whatever is there is whole
+    second = ({signal.SIGKILL, signal.SIGTERM} - {first}).pop()
+    for moment, number in zip(MOMENTS, (first, second) * 2, strict=True):
+        run = start(folder)
+        run.wait_for(moment)
+        run.process.send_signal(number)
+        code, said = run.finish()
+        assert code != 0, said
+        for _ in range(100):
+            if not processes_of(folder):
+                break
+            time.sleep(0.1)
+        assert not processes_of(folder), moment
+        for path in (folder / "results").rglob("*.json"):
+            json.loads(path.read_text())  # whatever is there is whole
     assert_next_run_is_undisturbed(folder, finished_board)

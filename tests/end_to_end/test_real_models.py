@@ -16,7 +16,7 @@ from benchmark.suite import find_suite
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STRUCTURES = 240
+STRUCTURES = 160
 
 
 def write_first_part(name: str, folder: Path) -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from scripts.scale_estimate.page import page  # noqa: E402
+from scripts.scale_estimate.page import page, read_run  # noqa: E402
 
 REPORT: dict[str, Any] = {
     "suite": "toy@1",
-    "models": 5,
+    "state": "done",
+    "failures": [],
+    "datasets": {"large": 50_000, "small": 700},
+    "embedding": [
+        {"model": name, "dataset": dataset, "wall_seconds": seconds, "peak_memory_mb": 512.0}
+        for name in "abcde"
+        for dataset, seconds in (("large", 250.0), ("small", 3.0))
+    ],
     "seconds": 600.0,
     "executor": "1 jobs on this machine",
     "machine": "a machine",
@@ -45,10 +56,32 @@ def row(text: str, first: str) -> list[str]:
 def test_costs_of_sixty_models_follow_from_those_of_a_model_and_of_a_pair() -> None:
     text = page(REPORT, STRUCTURES)
     assert row(text, "prepare") == ["prepare", "305", "211", "900"]
-    # 1800 s over 5 models: 0.1 h each; 36 s over 10 pairs: 0.001 h each
-    assert row(text, "60 models") == ["60 models", "0.100 each", "6.0", "0.4"]
-    assert row(text, "1,770 pairs") == ["1,770 pairs", "0.0010 each", "1.8", "0.1"]
-    assert row(text, "together")[2] == "7.8"
+    # 1800 s of 5 models are 6 h of 60; a pass of 36 s is 0.12 h at twelve times and 1.77 h at 177 times
+    assert row(text, "scores of 60 models") == ["scores of 60 models", "6.0", "0.4"]
+    assert row(text, "pass over 60 models, at least")[1:] == ["0.1", "0.0"]
+    assert row(text, "pass over 60 models, at most")[1:] == ["1.8", "0.1"]
+    assert row(text, "together")[1] == "7.8"
+    assert "48 to 708 core hours" in text
+
+
+def test_each_model_is_shown_with_what_it_took_of_the_large_data_set() -> None:
+    assert row(page(REPORT, STRUCTURES), "a |") == ["a", "250", "200", "512"]
+
+
+def test_a_run_is_read_from_its_results_and_only_if_it_ended(tmp_path: Path) -> None:
+    folder = tmp_path / "toy@1"
+    (folder / "datasets").mkdir(parents=True)
+    (tmp_path / "tables").mkdir()
+    for name, count in REPORT["datasets"].items():
+        (folder / "datasets" / f"{name}.yaml").write_text(f"id: {name}\nstructures: {count}\n")
+    costs = pd.DataFrame(REPORT["embedding"]).assign(suite="toy", suite_version=1, device="cpu", hardware="a machine")
+    others = costs.assign(suite_version=2, wall_seconds=1.0)
+    pd.concat([costs, others]).to_csv(tmp_path / "tables" / "costs.csv", index=False)
+    (folder / "report.json").write_text(json.dumps(REPORT))
+    assert read_run(tmp_path, "toy@1") == REPORT
+    (folder / "report.json").write_text(json.dumps(REPORT | {"state": "interrupted"}))
+    with pytest.raises(ValueError, match="no finished run of toy@1"):
+        read_run(tmp_path, "toy@1")
 
 
 def test_hours_of_gpus_follow_from_published_throughputs_with_their_sources() -> None:

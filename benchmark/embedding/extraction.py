@@ -290,7 +290,7 @@ class _Extraction:
                 "key": self.key,
                 "dataset_fingerprint": self.dataset.card.fingerprint,
                 "left_out": {ids[index]: why for index, why in left_out.items()},
-                "provenance": _provenance(self.prepared, self.settings, _usage(spent)),
+                "provenance": _provenance(self.prepared, self.settings, _usage(spent, len(self.lengths))),
             }
             product = features_folder(self.settings.cache, self.key)
             with atomic_path(product_paths(product, PRODUCT)[0]) as temporary:
@@ -338,9 +338,15 @@ def _file(step: Mapping[str, Any]) -> str:
     return f"{step['name']}.safetensors"
 
 
-def _usage(spent: Sequence[Mapping[str, Any]]) -> Usage:
-    """What all processes took that computed shards: seconds one after another, and the largest memory."""
+def _usage(spent: Sequence[Mapping[str, Any]], structures: int) -> Usage:
+    """What all processes took that computed shards: seconds one after another, and the largest memory.
+
+    What a process took that was killed is not known: its shards are counted as if they had come as quickly as others.
+    """
     seconds = sum(each["wall_seconds"] for each in spent)
+    covered = sum(each["structures"] for each in spent)
+    if 0 < covered < structures:
+        seconds *= structures / covered
     memory = max((each["peak_memory_mb"] for each in spent), default=0.0)
     return Usage(round(seconds, 3), memory, next((each["sandbox"] for each in spent), ""))
 

@@ -318,6 +318,12 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     resumed = embed(entry, dataset, settings, environment=environment)
     assert resumed.arrays_sha256 == undisturbed.arrays_sha256
     assert note.stat().st_size == 5 + 1  # five shards, and the one that died
+    # What the first process took went with it; its two shards count like those of the second one.
+    (measured,) = (settings.cache / "throughput" / "toy").glob("*.json")
+    (run,) = json.loads(measured.read_text())["runs"]
+    assert 0 < run["structures"] < resumed.structures
+    expected = run["wall_seconds"] * resumed.structures / run["structures"]
+    assert resumed.provenance.wall_seconds == pytest.approx(expected, abs=1e-3)
 
 
 RUN = """

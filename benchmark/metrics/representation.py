@@ -22,6 +22,10 @@ A model has up to eight, and permutations take as much again: at 5,000 rows the 
 """
 
 
+KEPT_EDGES_ROWS = 1000
+"""Edges of the neighbours in larger subsamples are found anew by each pair: tables of fifty take gigabytes."""
+
+
 class Representation:
     """Features of n structures by one model, with cached derived quantities.
 
@@ -81,6 +85,8 @@ class Representation:
         if known is None or known.k < k:
             known = self._search(k, metric, rows)
             self._neighbours[key] = known
+        if rows is not None and n > KEPT_EDGES_ROWS:
+            return Neighbours(known.indices[:, :k], known.values[:, :k])
         return known.first(k)
 
     def _search(self, k: int, metric: Metric, rows: IntArray | None) -> Neighbours:

@@ -23,6 +23,8 @@ GROUP = 16
 """Columns of which the smallest stands for all when candidates are looked for."""
 PRECISE = 2e-4
 """Squared distances below this share of the squared norms are taken again from differences, for their digits."""
+TIED = 2e-12
+"""What differs by less, relatively, may round to the same 40 bits."""
 CHUNK = 100_000
 """Pairs of rows whose differences are held at once."""
 
@@ -124,13 +126,13 @@ def nearest_by_distance(rows: Rows, start: int, q: Tensor, k: int) -> tuple[Tens
     edge = values[:, -1].clone()
     error = rows.error[start : start + len(q), None]
     doubtful = values <= PRECISE * (rows.squares[start : start + len(q), None] + rows.squares[columns])
-    close = (values[:, 1:] - values[:, :-1]) <= 2.0 * error
+    close = (values[:, 1:] - values[:, :-1]) <= 2.0 * error + TIED * values[:, 1:]
     doubtful[:, 1:] |= close
     doubtful[:, :-1] |= close
     where = doubtful.nonzero(as_tuple=True)
     values[where] = q[where[0], columns[where]] = rows.differences(where[0] + start, columns[where])
     values, columns = in_order(rounded(values), columns)
-    unsure = values[:, k - 1] >= edge - error[:, 0]
+    unsure = values[:, k - 1] >= rounded(edge - error[:, 0])  # what was not looked at may be tied with the last one
     values, columns = values[:, :k].contiguous(), columns[:, :k].contiguous()
     for row in unsure.nonzero()[:, 0].tolist() if count < rows.n - 1 else ():
         everything = torch.arange(rows.n, device=q.device)
@@ -185,8 +187,8 @@ def rank_sums(rows: Rows, start: int, q: Tensor, ordered: Tensor, columns: Tenso
     """Sums over the tile (m,) of the mid-ranks that `columns` (r, m) have in their rows of distances.
 
     `q` (r, n), and `ordered` in rising order in float32. Self has rank 0, the nearest rank 1. Rounding to float32
-    keeps the order, so whatever is smaller there is smaller; what is equal there, or too close for q, is counted by
-    differences.
+    keeps the order, so whatever is smaller there is smaller; what is equal there, or too close for q, is compared
+    one by one.
     """
     values = q.gather(1, columns)
     error = 2.0 * rows.error[start : start + len(q), None]
@@ -201,12 +203,29 @@ def rank_sums(rows: Rows, start: int, q: Tensor, ordered: Tensor, columns: Tenso
         single = q[tile_row].float()
         near = (single >= low[tile_row, column, None]) & (single <= high[tile_row, column, None])
         owner, others = near.nonzero(as_tuple=True)
-        own = rows.differences(tile_row + start, columns[tile_row, column])[owner]
-        theirs = rows.differences(tile_row[owner] + start, others)
-        share = (theirs < own).to(torch.float64) + 0.5 * (theirs == own).to(torch.float64)
+        share = _shares(rows, start, q, tile_row[owner], columns[tile_row, column][owner], others)
         counted = torch.zeros(len(part), dtype=torch.float64, device=q.device).index_add_(0, owner, share)
         ranks[tile_row, column] = below[tile_row, column] + counted + 0.5
     return ranks.sum(dim=0)
+
+
+def _shares(rows: Rows, start: int, q: Tensor, tile_row: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    """(m,) 1 where the distance of a tile's row to `other` is smaller than that to `own`, 0.5 where they are tied.
+
+    Ties are those of differences. q decides where differences could only round to what q rounds to within its error,
+    which it does for most ties: features such as element fractions have millions, too many to take differences of.
+    """
+    margin = 4.0 * rows.error[tile_row + start]  # that of q, and that of a sum of squared differences, at most half
+    ours, theirs = q[tile_row, own], q[tile_row, other]
+    low, high = rounded(ours - margin), rounded(ours + margin)
+    their_low, their_high = rounded(theirs - margin), rounded(theirs + margin)
+    tied = (low == high) & (their_low == low) & (their_high == low)
+    share = (their_high < low).to(torch.float64) + 0.5 * tied.to(torch.float64)
+    unsure = (~tied & (their_low <= high) & (their_high >= low)).nonzero()[:, 0]
+    exact = rows.differences(tile_row[unsure] + start, own[unsure])
+    against = rows.differences(tile_row[unsure] + start, other[unsure])
+    share[unsure] = (against < exact).to(torch.float64) + 0.5 * (against == exact).to(torch.float64)
+    return share
 
 
 def thread_count(device: torch.device) -> int:

@@ -13,7 +13,9 @@ from scipy.stats import rankdata
 from benchmark.metrics import intrinsic_dimension, stream
 from benchmark.metrics import streaming as streaming_module
 from benchmark.metrics.dimension import dimensions_of
+from benchmark.metrics.imbalance import rank_sum_of
 from benchmark.metrics.neighbours import round_to_ties
+from benchmark.metrics.tiles import Rows
 from benchmark.metrics.validation import standard_form
 
 
@@ -51,6 +53,9 @@ def hard_cases():
     repeated[100:160] = repeated[:60]
     outlier = rng.normal(size=(n, 3))
     outlier[0] *= 1e4
+    fractions = np.zeros((n, 40))
+    for row in fractions:
+        row[rng.choice(40, size=3, replace=False)] = np.array([1.0, 1.0, 2.0]) / 4
     return {
         "curved": np.tanh(z @ rng.normal(size=(3, 20))) + 0.1 * rng.normal(size=(n, 20)),
         "far from the origin": z * 1e6 + 1e8,
@@ -60,6 +65,8 @@ def hard_cases():
         "outlier": outlier,
         "one column": rng.normal(size=(n, 1)),
         "nearly repeated": np.repeat(rng.normal(size=(n // 2, 4)), 2, axis=0) + 1e-9 * rng.normal(size=(n, 4)),
+        "element fractions": fractions,
+        "element fractions, nearly": fractions + 1e-13 * rng.normal(size=fractions.shape),
         "dead column": np.column_stack([z, np.full(n, 7.0)]),
     }
 
@@ -101,6 +108,28 @@ def test_ranks_are_exact_mid_ranks_for_every_ordered_pair(hard) -> None:
                 a,
                 b,
             )
+
+
+def test_ties_within_the_error_of_a_distance_take_few_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    differences = Rows.differences
+
+    def counted(rows: Rows, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        compared.append(len(first))
+        return differences(rows, first, second)
+
+    monkeypatch.setattr(Rows, "differences", counted)
+    fractions = hard_cases()["element fractions"]
+    indices = np.tile(np.arange(3), (len(fractions), 1))
+    indices[:3] = [[3, 4, 5]] * 3
+    exact = rankdata(squared(fractions), axis=1) - 1.0  # a row itself is the nearest, and no two rows are equal
+    expected = np.take_along_axis(exact, indices, axis=1).sum()
+    found = rank_sum_of(indices, standard_form(fractions))
+    assert found == expected
+    ties = sum(
+        np.count_nonzero(np.isclose(row, row[one])) for row, ones in zip(exact, indices, strict=True) for one in ones
+    )
+    assert ties > 20 * indices.size and sum(compared) < 0.1 * ties
 
 
 def test_distance_correlation_is_that_of_u_centred_matrices(hard) -> None:

@@ -135,12 +135,29 @@ def nearest_by_distance(rows: Rows, start: int, q: Tensor, k: int) -> tuple[Tens
     unsure = values[:, k - 1] >= rounded(edge - error[:, 0])  # what was not looked at may be tied with the last one
     values, columns = values[:, :k].contiguous(), columns[:, :k].contiguous()
     for row in unsure.nonzero()[:, 0].tolist() if count < rows.n - 1 else ():
-        everything = torch.arange(rows.n, device=q.device)
-        whole = rows.differences(torch.full_like(everything, start + row), everything)
-        whole[start + row] = torch.inf
-        columns[row] = whole.argsort(stable=True)[:k]
-        values[row] = whole[columns[row]]
+        columns[row], values[row] = _nearest_of_all(rows, start + row, q[row], k)
     return columns, values.sqrt_()
+
+
+def _nearest_of_all(rows: Rows, row: int, q: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """(columns, squared distances) (k,) of the nearest of one row, from its q (n,), however many are tied."""
+    low, high = bounds(q, rows.error[row])
+    low[row] = high[row] = torch.inf
+    among = (low <= high.kthvalue(k).values).nonzero()[:, 0]
+    values = high[among]
+    unsure = low[among] != values
+    others = among[unsure]
+    values[unsure] = rows.differences(torch.full_like(others, row), others)
+    order = values.argsort(stable=True)[:k]
+    return among[order], values[order]
+
+
+def bounds(q: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Between what two values squared distances from differences, rounded to ties, can lie where q is theirs.
+
+    error: of q; that of a sum of squared differences is at most half as large. Equal bounds are the very value.
+    """
+    return rounded(q - 4.0 * error), rounded(q + 4.0 * error)
 
 
 def nearest_by_cosine(rows: Rows, start: int, inner: Tensor, k: int, out: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,10 +232,9 @@ def _shares(rows: Rows, start: int, q: Tensor, tile_row: Tensor, own: Tensor, ot
     Ties are those of differences. q decides where differences could only round to what q rounds to within its error,
     which it does for most ties: features such as element fractions have millions, too many to take differences of.
     """
-    margin = 4.0 * rows.error[tile_row + start]  # that of q, and that of a sum of squared differences, at most half
-    ours, theirs = q[tile_row, own], q[tile_row, other]
-    low, high = rounded(ours - margin), rounded(ours + margin)
-    their_low, their_high = rounded(theirs - margin), rounded(theirs + margin)
+    error = rows.error[tile_row + start]
+    low, high = bounds(q[tile_row, own], error)
+    their_low, their_high = bounds(q[tile_row, other], error)
     tied = (low == high) & (their_low == low) & (their_high == low)
     share = (their_high < low).to(torch.float64) + 0.5 * tied.to(torch.float64)
     unsure = (~tied & (their_low <= high) & (their_high >= low)).nonzero()[:, 0]

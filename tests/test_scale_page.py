@@ -44,7 +44,7 @@ STRUCTURES: dict[str, Any] = {
     "source_mb": 500.0,
     "store_mb": 100.0,
     "peak_memory_mb": 900.0,
-    "steps": {"prepare": {"seconds": 305.1, "cpu_seconds": 211.2, "peak_memory_mb": 900.0}},
+    "steps": {"prepare": {"seconds": 305.1, "cpu_seconds": 211.2, "load": 1.04, "peak_memory_mb": 900.0}},
 }
 
 
@@ -55,7 +55,7 @@ def row(text: str, first: str) -> list[str]:
 
 def test_costs_of_sixty_models_follow_from_those_of_a_model_and_of_a_pair() -> None:
     text = page(REPORT, STRUCTURES)
-    assert row(text, "prepare") == ["prepare", "305", "211", "900"]
+    assert row(text, "prepare") == ["prepare", "305", "211", "1.0", "900"]
     # 1800 s of 5 models are 6 h of 60; a pass of 36 s is 0.12 h at twelve times and 1.77 h at 177 times
     assert row(text, "scores of 60 models") == ["scores of 60 models", "6.0", "0.4"]
     assert row(text, "pass over 60 models, at least")[1:] == ["0.1", "0.0"]

@@ -57,7 +57,13 @@ def page(report: Mapping[str, Any], structures: Mapping[str, Any]) -> str:
 
 def _million(found: Mapping[str, Any]) -> str:
     rows = [
-        [name, f"{step['seconds']:,.0f}", f"{step['cpu_seconds']:,.0f}", f"{step['peak_memory_mb']:,.0f}"]
+        [
+            name,
+            f"{step['seconds']:,.0f}",
+            f"{step['cpu_seconds']:,.0f}",
+            f"{step['load']:.1f}",
+            f"{step['peak_memory_mb']:,.0f}",
+        ]
         for name, step in found["steps"].items()
     ]
     return "\n\n".join(
@@ -66,8 +72,9 @@ def _million(found: Mapping[str, Any]) -> str:
             f"{found['store_mb']:,.0f} MB once prepared), embedded by the composition control, and "
             f"{found['limit']:,} of them drawn, embedded by two controls and scored "
             f"(`scripts/measure_scale_structures`; {found['machine']}, one process at a time). Memory is that of all "
-            f"processes of a step together, {found['peak_memory_mb']:,.0f} MB at most.",
-            _table(["step", "wall s", "core s", "memory MB"], rows),
+            f"processes of a step together, {found['peak_memory_mb']:,.0f} MB at most. Above a load of "
+            "1 to 2 other work shared the machine, and core seconds say more than wall seconds.",
+            _table(["step", "wall s", "core s", "load", "memory MB"], rows),
         ]
     )
 

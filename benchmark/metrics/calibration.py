@@ -100,8 +100,8 @@ def calibrate_many(
     if not pairs:
         return []
     positive_int("permutations", permutations)
-    if metric_id in ("cka", "dcor") and pairs[0][1].n > MATRIX_ROWS:
-        return [_unbiased(metric_id, a, b) for a, b in pairs]
+    if has_unbiased_null(metric_id, pairs[0][1].n):
+        return [without_samples(_value(metric_id, a.array, b.array), b.n) for a, b in pairs]
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(pairs[0][1].n) for _ in range(permutations)]
     if metric_id in ("cknna", "mutual_knn"):
@@ -112,9 +112,14 @@ def calibrate_many(
     return [null_distribution(value, samples) for value, samples in found]
 
 
-def _unbiased(metric_id: str, a: Representation, b: Representation) -> NullDistribution:
-    value = _value(metric_id, a.array, b.array)
-    return NullDistribution(value, *unbiased_null(value, a.n), samples=np.empty(0))
+def has_unbiased_null(metric_id: Similarity, n: int) -> bool:
+    """Whether `calibrate` takes the null of `unbiased_null` for so many rows: cka and dcor beyond `MATRIX_ROWS`."""
+    return metric_id in ("cka", "dcor") and n > MATRIX_ROWS
+
+
+def without_samples(value: float, n: int) -> NullDistribution:
+    """A value of cka or dcor of n rows with the null of `unbiased_null`."""
+    return NullDistribution(value, *unbiased_null(value, n), samples=np.empty(0))
 
 
 def _value(metric_id: str, a: FloatArray, b: FloatArray, k: int = 1) -> float:

@@ -25,7 +25,13 @@ from benchmark.metrics import (
     stream,
     subsample_values,
 )
-from benchmark.metrics.calibration import Resampled, Similarity, calibrate_many
+from benchmark.metrics.calibration import (
+    Resampled,
+    Similarity,
+    calibrate_many,
+    has_unbiased_null,
+    without_samples,
+)
 from benchmark.metrics.validation import features as checked
 from benchmark.results.records import Null
 from benchmark.scoring.data import (
@@ -86,6 +92,8 @@ class Comparisons:
                 self.cache("imbalance", _pair("information_imbalance", a, b, residual), unknown)
                 if not residual:
                     self.cache("dcor_biased", _pair("dcor_biased", a, b, False), unknown)
+                if has_unbiased_null("dcor", a.n):
+                    self.cache("dcor", _pair("dcor", a, b, residual), unknown)
         except _Unknown:
             folder = self._pass_folder(views, root, residual)
             folder.lay_out({name: checked(name, array, minimum_rows=4) for name, array in arrays.items()})
@@ -93,7 +101,9 @@ class Comparisons:
         return None
 
     def stream(self, models: Sequence[ModelFeatures], *, residual: bool = False, root: Path | None = None) -> None:
-        """Imbalances both ways and the biased distance correlation of all pairs, remembered, from one pass.
+        """Imbalances both ways and distance correlations of all pairs, remembered, from one pass.
+
+        The unbiased one where its null needs no permutations, which would give the value along with them.
 
         Models whose residual is not defined are left out of a residual pass. What is known already is not computed.
         root: where `lay_out_pass` made the pass, and blocks of it may be computed already.
@@ -107,15 +117,19 @@ class Comparisons:
                 return folder.reduce()
             return stream(arrays, cosine=0, euclidean=0)
 
+        def correlation(x: str, y: str, biased: bool) -> float | None:
+            return number(found().distance_correlation(x, y, biased=biased))
+
         for first, second in itertools.permutations(arrays, 2):
             a, b = views[first], views[second]
             ranks = functools.partial(lambda x, y: number(found().information_imbalance(x, y)), first, second)
             self.cache("imbalance", _pair("information_imbalance", a, b, residual), ranks)
             if not residual:
-                biased = functools.partial(
-                    lambda x, y: number(found().distance_correlation(x, y, biased=True)), first, second
-                )
+                biased = functools.partial(correlation, first, second, True)
                 self.cache("dcor_biased", _pair("dcor_biased", a, b, False), biased)
+            if has_unbiased_null("dcor", a.n):
+                unbiased = functools.partial(correlation, first, second, False)
+                self.cache("dcor", _pair("dcor", a, b, residual), unbiased)
         if folder is not None:
             folder.remove()
 
@@ -180,6 +194,10 @@ class Comparisons:
 
         @functools.cache
         def batch() -> dict[str, dict[str, float | None]]:
+            if metric == "dcor" and has_unbiased_null(metric, b.n):
+                ours = [model for model in models if model.model in defined]
+                values = {model.model: self._distance_correlation(model, b, residual) for model in ours}
+                return {name: _json(without_samples(value, b.n)) for name, value in values.items()}
             sources = [view[0] for view in defined.values()]
             target = next(iter(defined.values()))[1]
             nulls = calibrate_many(metric, sources, target, k=neighbours, **sampling)
@@ -196,6 +214,16 @@ class Comparisons:
             product = self.cache("agreement", inputs, functools.partial(_entry, batch, name))
             found.append(_agreement(product))
         return found
+
+    def _distance_correlation(self, a: ModelFeatures, b: ModelFeatures, residual: bool) -> float:
+        """The unbiased one of all rows, NaN where it is not defined; from the pass where there was one."""
+        views = _views(a, b, residual)
+
+        def compute() -> float | None:
+            return None if views is None else number(distance_correlation(views[0].array, views[1].array))
+
+        found: float | None = self.cache("dcor", _pair("dcor", a, b, residual), compute)
+        return float("nan") if found is None else found
 
     def resampled(self, metric: Resampled, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False) -> FloatArray:
         """A similarity on the suite's subsamples, (subsamples,); the information imbalance goes a -> b at k = 1."""

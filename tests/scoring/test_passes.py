@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.metrics import stream, streaming
+from benchmark.metrics import calibration, stream, streaming
 from benchmark.metrics.validation import features
+from benchmark.scoring import comparisons
 from benchmark.scoring.passes import PassFolder, row_pass
+from tests.scoring.synthetic import World, scorer
 
 
 @pytest.fixture
@@ -74,3 +76,31 @@ def test_neighbours_of_blocks_are_put_back_into_their_rows(arrays: dict[str, np.
             here, there = getattr(whole.models[name], kind), getattr(found.models[name], kind)
             np.testing.assert_array_equal(there.indices, here.indices)
             np.testing.assert_array_equal(there.values, here.values)
+
+
+def test_distance_correlations_of_many_rows_come_from_the_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = ["panel-a", "reference", "composition"]
+    direct = {(pair.metric, pair.a, pair.b): pair for pair in scorer(world).pairs("panel-a", models[1:], "inside")}
+    monkeypatch.setattr(calibration, "MATRIX_ROWS", 20)  # as if these were too many rows for permutations
+    whole: list[str] = []
+    unbiased = comparisons.distance_correlation
+
+    def counted(*arrays: np.ndarray, biased: bool = False) -> float:
+        whole.append("biased" if biased else "unbiased")
+        return unbiased(*arrays, biased=biased)
+
+    monkeypatch.setattr(comparisons, "distance_correlation", counted)
+    alone = {(pair.metric, pair.a, pair.b): pair for pair in scorer(world).pairs("panel-a", models[1:], "inside")}
+    assert "unbiased" in whole
+    whole.clear()
+    scoring = scorer(world)
+    scoring.stream(models, "inside")
+    found = {(pair.metric, pair.a, pair.b): pair for pair in scoring.pairs("panel-a", models[1:], "inside")}
+    assert whole == []
+    checked = [place for place in found if place[0].startswith("dcor")]
+    assert {place[0] for place in checked} == {"dcor", "dcor_biased"}
+    for place in checked:
+        assert found[place].value == pytest.approx(direct[place].value, abs=1e-12)
+        assert found[place].value == pytest.approx(alone[place].value, abs=1e-12)
+        assert found[place].p_value == pytest.approx(alone[place].p_value, abs=1e-12)
+        assert found[place].null_quantile95 == alone[place].null_quantile95

@@ -41,8 +41,9 @@ from benchmark.suite import Suite
 FeatureSource = Callable[[str, str], FeatureSet | None]
 ROUNDING = 1e-9
 LAST_LAYER = "last_layer"
-KEPT = 16
-"""Models and data sets whose neighbour lists and distances stay in memory (about 80 MB each at 1,000 structures)."""
+KEPT, KEPT_ROWS, KEPT_AT_LEAST = 16, 200_000, 3
+"""Models and data sets whose neighbour lists and distances stay in memory: about 80 MB each at 1,000 structures, and
+1.5 GB at 50,000, of which so many rows together are kept."""
 
 
 class Unavailable(Exception):
@@ -310,7 +311,9 @@ class Scorer:
                 raise Unavailable(f"{model} has no {key[2]} features on {dataset}")
             self._views[key] = ModelFeatures(features, key[2], self.data[dataset])
         self._views.move_to_end(key)
-        while len(self._views) > KEPT:
+        while len(self._views) > KEPT or (
+            len(self._views) > KEPT_AT_LEAST and sum(view.n for view in self._views.values()) > KEPT_ROWS
+        ):
             self._views.popitem(last=False)
         return self._views[key]
 

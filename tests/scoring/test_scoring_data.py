@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from benchmark.embedding.features import FeatureSet, LayerArray
+from benchmark.scoring import scorer as scorer_module
 from benchmark.scoring.catalogue import HEADLINE, OVERALL, RESIDUAL_VARIANTS, SCORES, better
 from benchmark.scoring.data import Lineage, ModelFeatures, without_composition
 from benchmark.scoring.fine_tuning import strangers
 from benchmark.scoring.measured import measured, null_of
-from tests.scoring.synthetic import World, suite
+from tests.scoring.synthetic import World, scorer, suite
 
 
 def view(world: World, values: np.ndarray) -> ModelFeatures:
@@ -107,3 +108,14 @@ def test_the_null_of_a_score_where_less_is_better_looks_at_its_lower_tail() -> N
     assert lower is not None and upper is not None
     assert lower.quantile95 == pytest.approx(0.05) and upper.quantile95 == pytest.approx(0.95)
     assert lower.p_value == upper.p_value == pytest.approx(1 / 101)
+
+
+def test_few_models_stay_in_memory_where_each_has_many_structures(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = ["reference", "panel-b", "panel-c", "noise", "composition"]
+    generous, frugal = scorer(world), scorer(world)
+    expected = generous.pairs("panel-a", others, "inside")
+    monkeypatch.setattr(scorer_module, "KEPT_ROWS", 1)
+    assert frugal.pairs("panel-a", others, "inside") == expected
+    assert len(generous._views) == 6 and len(frugal._views) == scorer_module.KEPT_AT_LEAST

@@ -82,6 +82,9 @@ def test_a_run_is_read_from_its_results_and_only_if_it_ended(tmp_path: Path) -> 
     (folder / "report.json").write_text(json.dumps(REPORT | {"state": "interrupted"}))
     with pytest.raises(ValueError, match="no finished run of toy@1"):
         read_run(tmp_path, "toy@1")
+    (folder / "report.json").write_text(json.dumps(REPORT | {"failures": [{"stage": "Scoring", "task": "a"}]}))
+    with pytest.raises(ValueError, match="1 tasks of toy@1 failed"):
+        read_run(tmp_path, "toy@1")
 
 
 def test_hours_of_gpus_follow_from_published_throughputs_with_their_sources() -> None:

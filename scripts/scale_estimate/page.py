@@ -31,6 +31,10 @@ def read_run(results: Path, suite: str) -> dict[str, Any]:
     ours = costs[(costs["suite"] + "@" + costs["suite_version"].astype(str)) == suite]
     if report["state"] != "done" or ours.empty:
         raise ValueError(f"{results}: no finished run of {suite}")
+    if report["failures"]:
+        raise ValueError(
+            f"{results}: {len(report['failures'])} tasks of {suite} failed, so its times are not a score's"
+        )
     return {name: report[name] for name in KEPT} | {
         "datasets": {card["id"]: card["structures"] for card in cards},
         "embedding": json.loads(ours[["model", "dataset", "wall_seconds", "peak_memory_mb"]].to_json(orient="records")),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.embedding.sandbox import compile_modules
 from benchmark.embedding.sandbox.bytecode import compile_below
 
 FAILING = "def fail():\n    raise ValueError('on line two')\n"
@@ -85,3 +86,17 @@ def test_modules_that_cannot_be_compiled_or_are_skipped_stop_no_other(
     found = compiled(compile_in(folder, tmp_path))
     assert {"common", "own"} <= set(found) <= {"common", "own", "deep"}
     assert not [path for path in (tmp_path / "modules").iterdir() if path.suffix != ".pyc"]
+
+
+def test_where_links_are_not_to_be_had_modules_are_copied_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(compile_modules.os, "link", refused)
+    kept, target = tmp_path / "kept", tmp_path / "below" / "module.pyc"
+    kept.write_bytes(b"whole")
+    compile_modules.link(kept, target)
+    assert target.read_bytes() == b"whole"
+    assert list(target.parent.iterdir()) == [target]

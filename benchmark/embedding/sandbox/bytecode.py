@@ -45,7 +45,7 @@ def compiled_modules(cache: Path, environment: Environment) -> Path:
 
 def compile_below(python: Path, folder: Path, source: str, shared: Path, skipped: str) -> None:
     """Compile the modules below `source` into `folder`, whose content may be kept in `shared` already."""
-    command = [str(python), "-I", "-S", "-B", "-X", f"pycache_prefix={folder}"]
+    command = [str(python), "-I", "-S", "-B", "-W", "ignore", "-X", f"pycache_prefix={folder}"]
     command += [str(PROGRAM), source, str(shared), skipped]
     # What could not be compiled is compiled by each process that imports it.
     subprocess.run(command, stdin=subprocess.DEVNULL, timeout=COMPILE_SECONDS, check=False)

@@ -59,7 +59,9 @@ def link(kept: Path, target: Path) -> None:
     try:
         os.link(kept, target)
     except OSError:  # another file system, or as many links as a file may have
-        shutil.copyfile(kept, target)
+        partial = Path(f"{target}.{os.getpid()}")
+        shutil.copyfile(kept, partial)
+        partial.replace(target)  # half a module would be imported
 
 
 if __name__ == "__main__":

@@ -276,9 +276,11 @@ def _compare_all(evaluation: Evaluation, models: Sequence[str], settings: Settin
         blocks += laid_out.value or []
         progress.finish(str(laid_out.task), _compared(laid_out.error))
     blocks.sort(key=lambda task: (task.dataset, task.passing.folder, task.block))
-    wholes = [*pass_tasks(evaluation, models), *reconstruct_tasks(evaluation, models)]
-    stage = _begin("Comparing", len(blocks) + len(wholes), settings, progress)
-    for tasks in (blocks, wholes):
+    sums = pass_tasks(evaluation, models)
+    # The longest tasks first: they need no blocks, and one of them alone at the end would keep all workers waiting.
+    at_once = [*reconstruct_tasks(evaluation, models), *blocks]
+    stage = _begin("Comparing", len(at_once) + len(sums), settings, progress)
+    for tasks in (at_once, sums):
         for done in _run(stage, tasks, settings, progress):
             progress.finish(str(done.task), _compared(done.error))
 

@@ -18,7 +18,6 @@ from benchmark.scoring.data import (
     FloatArray,
     IntArray,
     ModelFeatures,
-    ScoringData,
     alive_columns,
     derived_seed,
     numbers,
@@ -40,7 +39,10 @@ def coordinates(suite: Suite, cache: Cache, models: Mapping[str, ModelFeatures])
 
     models: the model's features by data set, the layers of equal width.
     """
-    drawn = {name: drawn_structures(model.data, suite.seed) for name, model in models.items()}
+    drawn = {
+        name: model.data.drawn(MOST_STRUCTURES, derived_seed(suite.seed, "coordinates", name))
+        for name, model in models.items()
+    }
     inputs = {"models": {name: model.key for name, model in models.items()}, "seed": suite.seed}
 
     def compute() -> list[list[list[float | None]]]:
@@ -63,14 +65,6 @@ def coordinates(suite: Suite, cache: Cache, models: Mapping[str, ModelFeatures])
         )
         for name, (x, y) in zip(drawn, found or (), strict=bool(found))
     ]
-
-
-def drawn_structures(data: ScoringData, seed: int) -> IntArray:
-    """Which structures of a data set are on the map, ascending: all, or `MOST_STRUCTURES` of them."""
-    if data.n <= MOST_STRUCTURES:
-        return np.arange(data.n)
-    generator = np.random.default_rng(derived_seed(seed, "coordinates", data.id))
-    return np.sort(generator.choice(data.n, MOST_STRUCTURES, replace=False))
 
 
 def standardised(parts: list[FloatArray]) -> FloatArray | None:

@@ -100,6 +100,15 @@ class ScoringData:
         rows = half_subsets(self.n, subsets=suite.subsamples, seed=seed, largest=suite.largest_subsample)
         return Subsamples(rows, self.n)
 
+    def drawn(self, most: int, seed: int) -> IntArray:
+        """Structures for what takes too long on all of a large data set, ascending: all, or `most` of them.
+
+        The same for every model; `seed` is that of one purpose.
+        """
+        if self.n <= most:
+            return np.arange(self.n)
+        return np.sort(np.random.default_rng(seed).choice(self.n, most, replace=False))
+
 
 @dataclass(frozen=True)
 class Subsamples:

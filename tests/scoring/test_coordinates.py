@@ -11,7 +11,7 @@ from benchmark.embedding.features import FeatureSet, LayerArray
 from benchmark.metrics.composition import composition_corrected_mae
 from benchmark.results.records import Coordinates, Record, Score
 from benchmark.results.tables import coordinate_table
-from benchmark.scoring.coordinates import MOST_STRUCTURES, drawn_structures, standardised
+from benchmark.scoring.coordinates import MOST_STRUCTURES, standardised
 from benchmark.scoring.data import ScoringData
 from benchmark.scoring.scorer import Scorer
 from tests.scoring.synthetic import LINEAGE, MODELS, Model, World, scorer, suite
@@ -98,10 +98,10 @@ def test_dimensions_are_measured_at_neighbours_that_double_up_to_a_quarter(score
 def test_a_draw_of_a_large_data_set_is_the_same_for_all_models() -> None:
     n = MOST_STRUCTURES + 200
     data = ScoringData("large", np.ones((n, 1)), ("H",) * n, {}, np.arange(n + 1))
-    drawn = drawn_structures(data, seed=1)
+    drawn = data.drawn(MOST_STRUCTURES, seed=1)
     assert len(drawn) == MOST_STRUCTURES == len(set(drawn.tolist())) and (np.diff(drawn) > 0).all()
-    assert np.array_equal(drawn, drawn_structures(data, seed=1))
-    assert not np.array_equal(drawn, drawn_structures(data, seed=2))
+    assert np.array_equal(drawn, data.drawn(MOST_STRUCTURES, seed=1))
+    assert not np.array_equal(drawn, data.drawn(MOST_STRUCTURES, seed=2))
 
 
 def test_features_are_standardised_over_both_data_sets_and_constant_ones_have_no_map() -> None:

@@ -15,7 +15,7 @@ from benchmark.metrics import compositional_control, cpd
 from benchmark.results.records import Record, Score
 from benchmark.results.tables import learning_table, pooling_table
 from benchmark.scoring.channels import NO_VECTORS, channel_scores, vector_channels
-from benchmark.scoring.data import ModelFeatures, ScoringData, no_cache
+from benchmark.scoring.data import ModelFeatures, ScoringData, derived_seed, no_cache
 from benchmark.scoring.learning import learning_points, learning_scores
 from benchmark.scoring.nonlinear import nonlinear_scores
 from benchmark.scoring.pooling import pooled_layers
@@ -39,6 +39,11 @@ def molecules(labels: Mapping[str, FloatArray] | None = None) -> ScoringData:
 
 def per_structure(values: FloatArray, data: ScoringData, name: str = "model") -> ModelFeatures:
     layers = {"backbone": LayerArray(values.astype(np.float32), "structure", None)}
+    return ModelFeatures(FeatureSet(name, data.id, layers, None, data.offsets), "backbone", data)
+
+
+def per_atom(atoms: NDArray[np.float32], data: ScoringData, name: str = "model") -> ModelFeatures:
+    layers = {"backbone": LayerArray(atoms, "atom", None)}
     return ModelFeatures(FeatureSet(name, data.id, layers, None, data.offsets), "backbone", data)
 
 
@@ -89,8 +94,7 @@ def test_learning_curves_rise_to_the_probe_and_are_summed_up_by_their_area() -> 
 def test_curves_and_pooled_layers_become_tables_with_a_row_each() -> None:
     atoms = np.random.default_rng(7).normal(size=(N * ATOMS, 4)).astype(np.float32)
     data = molecules()
-    features = FeatureSet("model", "outside", {"backbone": LayerArray(atoms, "atom", None)}, None, data.offsets)
-    model = ModelFeatures(features, "backbone", data)
+    model = per_atom(atoms, data)
     points, pooled = learning_points(suite(), no_cache, model), pooled_layers(suite(), no_cache, model)
     record = Record(
         key="0" * 64,
@@ -193,8 +197,7 @@ def test_cumulants_show_what_means_hide() -> None:
     atoms *= spread[:, None, None] / atoms.std(axis=1, keepdims=True)
     atoms += rng.normal(size=(N, 1, 4))
     data = molecules({"gap": spread})
-    layers = {"backbone": LayerArray(atoms.reshape(-1, 4).astype(np.float32), "atom", None)}
-    model = ModelFeatures(FeatureSet("model", "outside", layers, None, data.offsets), "backbone", data)
+    model = per_atom(atoms.reshape(-1, 4).astype(np.float32), data)
     pooled = pooled_layers(suite(), no_cache, model)
     assert [each.pooling for each in pooled] == [f"cumulants:{order}" for order in (1, 2, 3, 4)]
     assert [each.dimension for each in pooled] == [4, 8, 12, 16]
@@ -202,3 +205,35 @@ def test_cumulants_show_what_means_hide() -> None:
     assert known[0] < 0.1
     assert known[1] > 0.99
     assert pooled_layers(suite(), no_cache, per_structure(atoms[:, 0], data)) == []
+
+
+def test_of_many_structures_nonlinear_probes_and_the_linear_one_beside_them_take_a_draw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hidden = np.random.default_rng(1).normal(size=(N, 3))
+    data = molecules({"energy": hidden[:, 0], "gap": np.abs(hidden[:, 1])})
+    model, chosen = per_structure(hidden, data), suite()
+    probes = probe(chosen, no_cache, model, resampled=False)
+    monkeypatch.setattr("benchmark.scoring.nonlinear.MOST_STRUCTURES", N // 2)
+    scores = nonlinear_scores(chosen, no_cache, model, probes)
+    assert {score.n for score in scores} == {N // 2}
+    linear = value(scores, "r2_partial_trees", "gap") - value(scores, "entanglement_trees", "gap")
+    assert linear == pytest.approx(probes["gap"].value("r2_partial"), abs=0.2)
+    assert linear != probes["gap"].value("r2_partial")
+
+
+def test_of_many_structures_cumulants_take_a_draw_that_is_the_same_for_every_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = molecules()
+    atoms = np.random.default_rng(0).normal(size=(ATOMS * N, CHANNELS)).astype(np.float32)
+    everything, rows = per_atom(atoms, data), data.drawn(N // 2, derived_seed(suite().seed, "pooling", data.id))
+    kept = (np.arange(N)[:, None] == rows).any(axis=1)
+    labels = pd.DataFrame({name: data.label(name)[kept] for name in ("energy", "gap")})
+    groups = tuple(group for group, keep in zip(data.groups, kept, strict=True) if keep)
+    offsets = np.arange(0, ATOMS * len(rows) + 1, ATOMS)
+    part = ScoringData(data.id, data.composition[kept], groups, labels, offsets)
+    expected = pooled_layers(suite(), no_cache, per_atom(atoms[np.repeat(kept, ATOMS)], part))
+    whole = pooled_layers(suite(), no_cache, everything)
+    monkeypatch.setattr("benchmark.scoring.pooling.MOST_STRUCTURES", N // 2)
+    assert pooled_layers(suite(), no_cache, everything) == expected != whole

@@ -68,23 +68,63 @@ def test_each_model_is_shown_with_what_it_took_of_the_large_data_set() -> None:
     assert row(page(REPORT, STRUCTURES), "a |") == ["a", "250", "200", "512"]
 
 
-def test_a_run_is_read_from_its_results_and_only_if_it_ended(tmp_path: Path) -> None:
-    folder = tmp_path / "toy@1"
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Results of a run that ended."""
+    results = tmp_path / "results"
+    folder = results / "toy@1"
     (folder / "datasets").mkdir(parents=True)
-    (tmp_path / "tables").mkdir()
+    (results / "tables").mkdir()
     for name, count in REPORT["datasets"].items():
         (folder / "datasets" / f"{name}.yaml").write_text(f"id: {name}\nstructures: {count}\n")
     costs = pd.DataFrame(REPORT["embedding"]).assign(suite="toy", suite_version=1, device="cpu", hardware="a machine")
     others = costs.assign(suite_version=2, wall_seconds=1.0)
-    pd.concat([costs, others]).to_csv(tmp_path / "tables" / "costs.csv", index=False)
+    pd.concat([costs, others]).to_csv(results / "tables" / "costs.csv", index=False)
     (folder / "report.json").write_text(json.dumps(REPORT))
-    assert read_run(tmp_path, "toy@1") == REPORT
-    (folder / "report.json").write_text(json.dumps(REPORT | {"state": "interrupted"}))
+    return results
+
+
+def test_a_run_is_read_from_its_results_and_only_if_it_ended(run: Path) -> None:
+    report = run / "toy@1" / "report.json"
+    assert read_run(run, "toy@1") == REPORT
+    report.write_text(json.dumps(REPORT | {"state": "interrupted"}))
     with pytest.raises(ValueError, match="no finished run of toy@1"):
-        read_run(tmp_path, "toy@1")
-    (folder / "report.json").write_text(json.dumps(REPORT | {"failures": [{"stage": "Scoring", "task": "a"}]}))
+        read_run(run, "toy@1")
+    report.write_text(json.dumps(REPORT | {"failures": [{"stage": "Scoring", "task": "a"}]}))
     with pytest.raises(ValueError, match="1 tasks of toy@1 failed"):
-        read_run(tmp_path, "toy@1")
+        read_run(run, "toy@1")
+
+
+def test_what_interrupted_runs_had_done_is_added(run: Path, tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier.json"
+    stages = [{"stage": "Comparing", "tasks": 4, "finished": 1, "wall_seconds": 1.0, "core_seconds": 10.0}]
+    slow = [{"seconds": 400.0, "stage": "Comparing", "task": "b"}]
+    before = REPORT | {"state": "interrupted", "seconds": 100.0, "stages": stages, "slowest": slow}
+    earlier.write_text(json.dumps(before))
+    found = read_run(run, "toy@1", [earlier])
+    assert found["seconds"] == 700.0
+    assert [stage["finished"] for stage in found["stages"]] == [1, 4, 5]
+    assert [stage["tasks"] for stage in found["stages"]] == [1, 4, 5]
+    assert found["stages"][1]["core_seconds"] == 40.0
+    assert [each["task"] for each in found["slowest"]] == ["b", "a"]
+    earlier.write_text(json.dumps(before | {"suite": "another@1"}))
+    with pytest.raises(ValueError, match=r"earlier\.json: expected .* of toy@1, found one of another@1"):
+        read_run(run, "toy@1", [earlier])
+
+
+def test_what_embedding_took_is_read_from_features_that_were_made_apart(run: Path, tmp_path: Path) -> None:
+    for place in REPORT["embedding"]:
+        folder = tmp_path / "work" / "features" / f"{place['model']}-{place['dataset']}"
+        folder.mkdir(parents=True)
+        made = {"wall_seconds": 1.0, "peak_memory_mb": 2.0, "device": "cpu"}
+        sidecar = {"model": place["model"], "dataset": place["dataset"], "provenance": made}
+        (folder / "features.json").write_text(json.dumps(sidecar))
+    found = read_run(run, "toy@1", work=tmp_path / "work")["embedding"]
+    assert found[0] == {"model": "a", "dataset": "large", "wall_seconds": 1.0, "peak_memory_mb": 2.0}
+    assert len(found) == len(REPORT["embedding"])
+    (tmp_path / "work" / "features" / "a-small" / "features.json").unlink()
+    with pytest.raises(ValueError, match="expected features of a on small, found none"):
+        read_run(run, "toy@1", work=tmp_path / "work")
 
 
 def test_hours_of_gpus_follow_from_published_throughputs_with_their_sources() -> None:

@@ -17,13 +17,18 @@ CORES = 16  # beside each GPU
 DATASETS = 2
 DIMENSION = 256  # features an atom, assumed; float32
 
+COSTS = ("wall_seconds", "peak_memory_mb")
+SUMMED = ("finished", "wall_seconds", "core_seconds")
 KEPT = ("suite", "state", "seconds", "executor", "machine", "peak_memory_mb", "stages", "failures", "slowest")
 
 
-def read_run(results: Path, suite: str) -> dict[str, Any]:
+def read_run(results: Path, suite: str, earlier: Sequence[Path] = (), work: Path | None = None) -> dict[str, Any]:
     """What the page needs of a run: its report, the sizes of its data sets, and what its models took to embed them.
 
-    OSError, ValueError, KeyError: `results` is not the folder of a finished run of `suite`.
+    earlier: reports of interrupted runs that it resumed, whose times are added to its own. work: the work folder of
+    another run that embedded the same, where this one found features made under other load.
+    OSError, ValueError, KeyError: `results` is not the folder of a finished run of `suite`, an earlier report is of
+    another suite, `work` lacks features of a model.
     """
     report = json.loads((results / suite / "report.json").read_text())
     cards = [yaml.safe_load(path.read_text()) for path in sorted((results / suite / "datasets").glob("*.yaml"))]
@@ -35,10 +40,49 @@ def read_run(results: Path, suite: str) -> dict[str, Any]:
         raise ValueError(
             f"{results}: {len(report['failures'])} tasks of {suite} failed, so its times are not a score's"
         )
-    return {name: report[name] for name in KEPT} | {
+    report = {name: report[name] for name in KEPT}
+    for path in earlier:
+        report = _added(report, json.loads(path.read_text()), path)
+    embedding = json.loads(ours[["model", "dataset", *COSTS]].to_json(orient="records"))
+    return report | {
         "datasets": {card["id"]: card["structures"] for card in cards},
-        "embedding": json.loads(ours[["model", "dataset", "wall_seconds", "peak_memory_mb"]].to_json(orient="records")),
+        "embedding": embedding if work is None else _embedded(embedding, work),
     }
+
+
+def _added(report: dict[str, Any], earlier: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The report of a run with what an interrupted one, which it resumed, had done."""
+    if earlier["suite"] != report["suite"] or earlier["state"] != "interrupted":
+        raise ValueError(
+            f"{path}: expected the report of an interrupted run of {report['suite']}, found one of {earlier['suite']} "
+            f"that is {earlier['state']}"
+        )
+    before = {stage["stage"]: stage for stage in earlier["stages"]}
+    stages = []
+    for stage in report["stages"]:
+        if stage["stage"] in before:
+            stage = stage | {name: stage[name] + before[stage["stage"]][name] for name in SUMMED}
+            stage["tasks"] = max(stage["finished"], before[stage["stage"]]["tasks"])
+        stages.append(stage)
+    return report | {
+        "stages": stages,
+        "seconds": report["seconds"] + earlier["seconds"],
+        "peak_memory_mb": max(report["peak_memory_mb"], earlier["peak_memory_mb"]),
+        "slowest": sorted([*report["slowest"], *earlier["slowest"]], key=lambda each: -float(each["seconds"])),
+    }
+
+
+def _embedded(wanted: Sequence[Mapping[str, Any]], work: Path) -> list[dict[str, Any]]:
+    """What the features below a work folder took, of the models and data sets of `wanted`."""
+    sidecars = [json.loads(path.read_text()) for path in sorted((work / "features").glob("*/features.json"))]
+    took = {(each["model"], each["dataset"]): each["provenance"] for each in sidecars}
+    found = []
+    for each in wanted:
+        place = each["model"], each["dataset"]
+        if place not in took:
+            raise ValueError(f"{work}: expected features of {place[0]} on {place[1]}, found none")
+        found.append({"model": place[0], "dataset": place[1], **{name: took[place][name] for name in COSTS}})
+    return found
 
 
 def page(report: Mapping[str, Any], structures: Mapping[str, Any]) -> str:

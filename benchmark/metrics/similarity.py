@@ -121,13 +121,9 @@ def common_edges(edges: Edges, others: Edges, permutation: IntArray | None = Non
     With `permutation` the rows of `others` are permuted first (its row i is then row `permutation[i]`): no
     neighbour is searched again.
     """
-    sources, targets = edges.sources, edges.targets
-    if permutation is not None:
-        sources, targets = permutation[sources], permutation[targets]
-    where = others.positions(sources, targets)
-    kept = np.flatnonzero(where >= 0)
+    kept, where = edges.joined(others, np.arange(edges.n) if permutation is None else permutation)
     common = Edges(edges.n, edges.sources[kept], edges.targets[kept], edges.values[kept])
-    return common, others.values[where[kept]]
+    return common, others.values[where]
 
 
 def edge_hsic(common: tuple[Edges, FloatArray]) -> float:

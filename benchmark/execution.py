@@ -115,11 +115,17 @@ class LocalExecutor:
                 context = multiprocessing.get_context("spawn")
                 self._processes = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_end_with_parent)
             single = functools.partial(_in_one_thread, function)
-            for outcome in _collect(self._processes, waiting, single) if self._processes is not None else ():
-                if isinstance(outcome.error, BrokenProcessPool):
-                    broken.append(outcome)
-                else:
-                    yield outcome
+            try:
+                for outcome in _collect(self._processes, waiting, single) if self._processes is not None else ():
+                    if isinstance(outcome.error, BrokenProcessPool):
+                        broken.append(outcome)
+                    else:
+                        yield outcome
+            except KeyboardInterrupt:
+                # Sent to this process alone, the others know nothing of it, and a task may take an hour.
+                for process in multiprocessing.active_children():
+                    process.kill()
+                raise
             if not broken:
                 return
             self.close()

@@ -74,7 +74,10 @@ def say_and_wait(path: str) -> None:
     time.sleep(300)
 
 
-def test_processes_end_with_the_one_that_started_them_even_when_it_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
+def test_processes_end_with_the_one_that_started_them_even_when_it_is_killed(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     root = Path(__file__).parents[1]
     run = subprocess.Popen([sys.executable, "-c", WAITING, str(tmp_path)], cwd=root, start_new_session=True)
     started = [tmp_path / name for name in ("a", "b")]
@@ -83,8 +86,8 @@ def test_processes_end_with_the_one_that_started_them_even_when_it_is_killed(tmp
             break
         time.sleep(0.1)
     pids = [int(path.read_text()) for path in started]
-    run.kill()
-    run.wait()
+    run.send_signal(number)
+    run.wait(timeout=20)
     for _ in range(100):
         if not any(Path(f"/proc/{pid}").exists() for pid in pids):
             break

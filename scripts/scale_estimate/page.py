@@ -51,13 +51,20 @@ def read_run(results: Path, suite: str, earlier: Sequence[Path] = (), work: Path
 
 
 def _added(report: dict[str, Any], earlier: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The report of a run with what an interrupted one, which it resumed, had done."""
+    """The report of a run with what an interrupted one, which it resumed, had done.
+
+    What its last stage had begun and not finished counts with the wall time that no stage states, in full for each task.
+    """
     if earlier["suite"] != report["suite"] or earlier["state"] != "interrupted":
         raise ValueError(
             f"{path}: expected the report of an interrupted run of {report['suite']}, found one of {earlier['suite']} "
             f"that is {earlier['state']}"
         )
-    before = {stage["stage"]: stage for stage in earlier["stages"]}
+    before = {stage["stage"]: dict(stage) for stage in earlier["stages"]}
+    last = before[earlier["stages"][-1]["stage"]]
+    begun = max(0.0, earlier["seconds"] - sum(stage["wall_seconds"] for stage in before.values()))
+    last["wall_seconds"] += begun
+    last["core_seconds"] += begun * earlier["lost_attempts"]
     stages = []
     for stage in report["stages"]:
         if stage["stage"] in before:

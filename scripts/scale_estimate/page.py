@@ -53,7 +53,7 @@ def read_run(results: Path, suite: str, earlier: Sequence[Path] = (), work: Path
 def _added(report: dict[str, Any], earlier: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The report of a run with what an interrupted one, which it resumed, had done.
 
-    What its last stage had begun and not finished counts with the wall time that no stage states, in full for each task.
+    What its last stage had begun and not finished counts with the wall time that no stage states, once for each task.
     """
     if earlier["suite"] != report["suite"] or earlier["state"] != "interrupted":
         raise ValueError(

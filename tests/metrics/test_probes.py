@@ -8,6 +8,7 @@ from scipy.stats import ortho_group
 from sklearn.linear_model import LinearRegression, Ridge
 
 from benchmark.metrics import (
+    IsomerOrder,
     channel_norms,
     composition_corrected_mae,
     composition_projection,
@@ -280,6 +281,22 @@ def test_isomer_order_counts_pairs_of_one_formula():
     found = isomer_order(y, prediction, groups)
     assert (found.pairs, found.share) == (5, 2.5 / 5)
     assert np.isnan(isomer_order(y[:2], prediction[:2], ["a", "b"]).share)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_isomer_order_is_what_all_pairs_one_by_one_give(seed):
+    rng = np.random.default_rng(seed)
+    n, coarse = 40, seed % 3
+    groups = rng.integers(0, 1 + seed % 5, size=n)
+    y, prediction = rng.normal(size=(2, n)) if coarse == 0 else rng.integers(0, 3 * coarse, size=(2, n)).astype(float)
+    right, pairs = 0.0, 0
+    for i in range(n):
+        for j in range(i):
+            if groups[i] == groups[j] and y[i] != y[j]:
+                pairs += 1
+                agreement = np.sign(y[i] - y[j]) * np.sign(prediction[i] - prediction[j])
+                right += (1 + agreement) / 2
+    assert isomer_order(y, prediction, groups) == IsomerOrder(right / pairs, pairs)
 
 
 def test_composition_share_is_the_explained_variance_of_features():

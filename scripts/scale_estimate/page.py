@@ -18,7 +18,7 @@ DATASETS = 2
 DIMENSION = 256  # features an atom, assumed; float32
 
 COSTS = ("wall_seconds", "peak_memory_mb")
-SUMMED = ("finished", "wall_seconds", "core_seconds")
+SUMMED = ("wall_seconds", "core_seconds")
 KEPT = ("suite", "state", "seconds", "executor", "machine", "peak_memory_mb", "stages", "failures", "slowest")
 
 
@@ -65,14 +65,14 @@ def _added(report: dict[str, Any], earlier: Mapping[str, Any], path: Path) -> di
     begun = max(0.0, earlier["seconds"] - sum(stage["wall_seconds"] for stage in before.values()))
     last["wall_seconds"] += begun
     last["core_seconds"] += begun * earlier["lost_attempts"]
-    stages = []
     for stage in report["stages"]:
-        if stage["stage"] in before:
-            stage = stage | {name: stage[name] + before[stage["stage"]][name] for name in SUMMED}
-            stage["tasks"] = max(stage["finished"], before[stage["stage"]]["tasks"])
-        stages.append(stage)
+        if (same := before.get(stage["stage"])) is None:
+            before[stage["stage"]] = stage
+        else:
+            same |= {name: stage[name] + same[name] for name in SUMMED}
+            same["tasks"] = max(stage["tasks"], same["tasks"])
     return report | {
-        "stages": stages,
+        "stages": list(before.values()),
         "seconds": report["seconds"] + earlier["seconds"],
         "peak_memory_mb": max(report["peak_memory_mb"], earlier["peak_memory_mb"]),
         "slowest": sorted([*report["slowest"], *earlier["slowest"]], key=lambda each: -float(each["seconds"])),
@@ -138,7 +138,7 @@ def _suite(report: Mapping[str, Any]) -> str:
     rows = [
         [
             stage["stage"],
-            f"{stage['finished']} of {stage['tasks']}",
+            f"{stage['tasks']}",
             f"{stage['wall_seconds']:,.0f}",
             f"{stage['core_seconds']:,.0f}",
         ]

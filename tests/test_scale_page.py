@@ -95,6 +95,12 @@ def test_a_run_is_read_from_its_results_and_only_if_it_ended(run: Path) -> None:
         read_run(run, "toy@1")
 
 
+def test_a_note_on_the_run_stands_beside_its_times(run: Path) -> None:
+    text = page(read_run(run, "toy@1", note="It ran at night."), STRUCTURES)
+    assert "own processes. It ran at night.\n" in text
+    assert "own processes.\n" in page(REPORT, STRUCTURES)
+
+
 def test_what_interrupted_runs_had_done_is_added(run: Path, tmp_path: Path) -> None:
     earlier = tmp_path / "earlier.json"
     stages = [{"stage": "Comparing", "tasks": 4, "finished": 1, "wall_seconds": 1.0, "core_seconds": 10.0}]

@@ -22,11 +22,14 @@ SUMMED = ("wall_seconds", "core_seconds")
 KEPT = ("suite", "state", "seconds", "executor", "machine", "peak_memory_mb", "stages", "failures", "slowest")
 
 
-def read_run(results: Path, suite: str, earlier: Sequence[Path] = (), work: Path | None = None) -> dict[str, Any]:
+def read_run(
+    results: Path, suite: str, earlier: Sequence[Path] = (), work: Path | None = None, note: str = ""
+) -> dict[str, Any]:
     """What the page needs of a run: its report, the sizes of its data sets, and what its models took to embed them.
 
     earlier: reports of interrupted runs that it resumed, whose times are added to its own. work: the work folder of
-    another run that embedded the same, where this one found features made under other load.
+    another run that embedded the same, where this one found features made under other load. note: what readers
+    should know of the run.
     OSError, ValueError, KeyError: `results` is not the folder of a finished run of `suite`, an earlier report is of
     another suite, `work` lacks features of a model.
     """
@@ -45,6 +48,7 @@ def read_run(results: Path, suite: str, earlier: Sequence[Path] = (), work: Path
         report = _added(report, json.loads(path.read_text()), path)
     embedding = json.loads(ours[["model", "dataset", *COSTS]].to_json(orient="records"))
     return report | {
+        **({"note": note} if note else {}),
         "datasets": {card["id"]: card["structures"] for card in cards},
         "embedding": embedding if work is None else _embedded(embedding, work),
     }
@@ -164,7 +168,8 @@ def _suite(report: Mapping[str, Any]) -> str:
             _table(["model", "wall s", "structures/s", "memory MB"], embedded),
             f"The run that scored them took {report['seconds'] / 60:,.0f} minutes once they were embedded "
             f"({report['executor']}; {report['machine']}; at most {report['peak_memory_mb']:,.0f} MB in one process "
-            "of the benchmark, mapped features included). Core seconds are those of the benchmark's own processes.",
+            "of the benchmark, mapped features included). Core seconds are those of the benchmark's own processes."
+            + "".join(f" {note}" for note in [report.get("note")] if note),
             _table(["stage", "tasks", "wall s", "core s"], rows),
             "\n".join(["Slowest tasks:", "", *slowest]),
         ]

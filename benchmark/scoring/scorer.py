@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmark.embedding.features import FeatureSet
 from benchmark.files import content_key
@@ -38,6 +38,7 @@ from benchmark.scoring.probes import COMPONENTS, ProbeResult, cpd_score, narrow_
 from benchmark.scoring.representation import dimension_scales, energy_score, representation_scores
 from benchmark.suite import Suite
 
+FoundT = TypeVar("FoundT")
 FeatureSource = Callable[[str, str], FeatureSet | None]
 ROUNDING = 1e-9
 LAST_LAYER = "last_layer"
@@ -81,11 +82,13 @@ class Scorer:
     def score(self, model: str) -> list[Score]:
         """Every score of `model`, each with the controls that are better; without features, reasons instead."""
         scores = self._scores(model)
-        rivals = {name: _by_place(self._scores(name)) for name in self.suite.controls.ids() if name != model}
+        rivals = self._of_controls(model, lambda name: _by_place(self._scores(name)))
         found = []
         for score in scores:
             place = _place(score)
-            beaten_by = [name for name, theirs in rivals.items() if _is_better(theirs.get(place), score)]
+            beaten_by = [
+                name for name, theirs in rivals.items() if name != model and _is_better(theirs.get(place), score)
+            ]
             found.append(score.model_copy(update={"beaten_by": beaten_by}))
         return found
 
@@ -226,8 +229,19 @@ class Scorer:
 
     def _skill(self, model: str, dataset: str) -> Any:
         target = self.suite.energy_targets[dataset]
-        controls = {name: self._probes(name, dataset)[target] for name in self.suite.controls.ids()}
+        controls = self._of_controls(model, lambda name: self._probes(name, dataset)[target])
         return skill(self._probes(model, dataset)[target], controls)
+
+    def _of_controls(self, model: str, find: Callable[[str], FoundT]) -> dict[str, FoundT]:
+        """What `find` finds of each control, in the suite's order.
+
+        Looked for in an order of the model's own: tasks that begin together would all wait for whichever has the first
+        control, one core busy and the others idle.
+        """
+        names = self.suite.controls.ids()
+        first = int(content_key(["controls", model])[:8], 16) % len(names)
+        found = {name: find(name) for name in (*names[first:], *names[:first])}
+        return {name: found[name] for name in names}
 
     def _distance(self, model: str, dataset: str) -> Distance:
         members = [p for p in self.suite.panel if not self.lineage.related(p, model)]

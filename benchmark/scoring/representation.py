@@ -50,8 +50,17 @@ def representation_scores(suite: Suite, cache: Cache, model: ModelFeatures, *, i
         value, *subsamples = cache("representation", {**inputs, "measure": id}, compute)
         scores.append(measured(id, value, subsamples=subsamples, **fields))
     k = min(MLE_NEIGHBOURS, model.n - 1 - model.duplicates)
-    dimension = _or_nan(lambda rows: intrinsic_dimension(model.matrix[rows], method="mle", k=k), np.arange(model.n))
-    return [*scores, measured("intrinsic_dimension_mle", number(dimension), **{**fields, "k": k})]
+
+    def maximum_likelihood(rows: IntArray) -> float:
+        return intrinsic_dimension(model.matrix[rows], method="mle", k=k)
+
+    # Kept: every task needs those of all controls, and the neighbours of 50,000 structures take a minute.
+    (dimension,) = cache(
+        "representation",
+        {"model": model.key, "measure": "intrinsic_dimension_mle", "k": k},
+        lambda: [number(_or_nan(maximum_likelihood, np.arange(model.n)))],
+    )
+    return [*scores, measured("intrinsic_dimension_mle", dimension, **{**fields, "k": k})]
 
 
 def dimension_scales(cache: Cache, model: ModelFeatures) -> list[Score]:

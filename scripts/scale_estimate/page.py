@@ -18,20 +18,13 @@ DATASETS = 2
 DIMENSION = 256  # features an atom, assumed; float32
 
 COSTS = ("wall_seconds", "peak_memory_mb")
-SUMMED = ("wall_seconds", "core_seconds")
 KEPT = ("suite", "state", "seconds", "executor", "machine", "peak_memory_mb", "stages", "failures", "slowest")
 
 
-def read_run(
-    results: Path, suite: str, earlier: Sequence[Path] = (), work: Path | None = None, note: str = ""
-) -> dict[str, Any]:
+def read_run(results: Path, suite: str) -> dict[str, Any]:
     """What the page needs of a run: its report, the sizes of its data sets, and what its models took to embed them.
 
-    earlier: reports of interrupted runs that it resumed, whose times are added to its own. work: the work folder of
-    another run that embedded the same, where this one found features made under other load. note: what readers
-    should know of the run.
-    OSError, ValueError, KeyError: `results` is not the folder of a finished run of `suite`, an earlier report is of
-    another suite, `work` lacks features of a model.
+    OSError, ValueError, KeyError: `results` is not the folder of a finished run of `suite`.
     """
     report = json.loads((results / suite / "report.json").read_text())
     cards = [yaml.safe_load(path.read_text()) for path in sorted((results / suite / "datasets").glob("*.yaml"))]
@@ -43,57 +36,10 @@ def read_run(
         raise ValueError(
             f"{results}: {len(report['failures'])} tasks of {suite} failed, so its times are not a score's"
         )
-    report = {name: report[name] for name in KEPT}
-    for path in earlier:
-        report = _added(report, json.loads(path.read_text()), path)
-    embedding = json.loads(ours[["model", "dataset", *COSTS]].to_json(orient="records"))
-    return report | {
-        **({"note": note} if note else {}),
+    return {name: report[name] for name in KEPT} | {
         "datasets": {card["id"]: card["structures"] for card in cards},
-        "embedding": embedding if work is None else _embedded(embedding, work),
+        "embedding": json.loads(ours[["model", "dataset", *COSTS]].to_json(orient="records")),
     }
-
-
-def _added(report: dict[str, Any], earlier: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The report of a run with what an interrupted one, which it resumed, had done.
-
-    What its last stage had begun and not finished counts with the wall time that no stage states, once for each task.
-    """
-    if earlier["suite"] != report["suite"] or earlier["state"] != "interrupted":
-        raise ValueError(
-            f"{path}: expected the report of an interrupted run of {report['suite']}, found one of {earlier['suite']} "
-            f"that is {earlier['state']}"
-        )
-    before = {stage["stage"]: dict(stage) for stage in earlier["stages"]}
-    last = before[earlier["stages"][-1]["stage"]]
-    begun = max(0.0, earlier["seconds"] - sum(stage["wall_seconds"] for stage in before.values()))
-    last["wall_seconds"] += begun
-    last["core_seconds"] += begun * earlier["lost_attempts"]
-    for stage in report["stages"]:
-        if (same := before.get(stage["stage"])) is None:
-            before[stage["stage"]] = stage
-        else:
-            same |= {name: stage[name] + same[name] for name in SUMMED}
-            same["tasks"] = max(stage["tasks"], same["tasks"])
-    return report | {
-        "stages": list(before.values()),
-        "seconds": report["seconds"] + earlier["seconds"],
-        "peak_memory_mb": max(report["peak_memory_mb"], earlier["peak_memory_mb"]),
-        "slowest": sorted([*report["slowest"], *earlier["slowest"]], key=lambda each: -float(each["seconds"])),
-    }
-
-
-def _embedded(wanted: Sequence[Mapping[str, Any]], work: Path) -> list[dict[str, Any]]:
-    """What the features below a work folder took, of the models and data sets of `wanted`."""
-    sidecars = [json.loads(path.read_text()) for path in sorted((work / "features").glob("*/features.json"))]
-    took = {(each["model"], each["dataset"]): each["provenance"] for each in sidecars}
-    found = []
-    for each in wanted:
-        place = each["model"], each["dataset"]
-        if place not in took:
-            raise ValueError(f"{work}: expected features of {place[0]} on {place[1]}, found none")
-        found.append({"model": place[0], "dataset": place[1], **{name: took[place][name] for name in COSTS}})
-    return found
 
 
 def page(report: Mapping[str, Any], structures: Mapping[str, Any]) -> str:
@@ -166,10 +112,9 @@ def _suite(report: Mapping[str, Any]) -> str:
             f"Suite `{report['suite']}`: {len(embedded)} models, controls included, on {sizes}. Embedding, from the "
             "start of the model's process to its end, checks and audit apart:",
             _table(["model", "wall s", "structures/s", "memory MB"], embedded),
-            f"The run that scored them took {report['seconds'] / 60:,.0f} minutes once they were embedded "
-            f"({report['executor']}; {report['machine']}; at most {report['peak_memory_mb']:,.0f} MB in one process "
-            "of the benchmark, mapped features included). Core seconds are those of the benchmark's own processes."
-            + "".join(f" {note}" for note in [report.get("note")] if note),
+            f"The whole run took {report['seconds'] / 60:,.0f} minutes ({report['executor']}; {report['machine']}; at "
+            f"most {report['peak_memory_mb']:,.0f} MB in one process of the benchmark, mapped features included). Core "
+            "seconds are those of the benchmark's own processes: models run in others.",
             _table(["stage", "tasks", "wall s", "core s"], rows),
             "\n".join(["Slowest tasks:", "", *slowest]),
         ]
@@ -199,22 +144,31 @@ def _scoring(report: Mapping[str, Any]) -> str:
     seconds = {stage["stage"]: stage["core_seconds"] for stage in report["stages"]}
     models = len({each["model"] for each in report["embedding"]})
     pairs, wanted = models * (models - 1) // 2, MODELS * (MODELS - 1) // 2
+    sizes = list(report["datasets"].values())
+    more = DATASETS / sizes.count(max(sizes))
     scores = seconds["Scoring"] / 3600 * MODELS / models
-    passes = (seconds["Comparing"] + seconds.get("Laying out", 0.0)) / 3600
+    passes = (seconds["Comparing"] + seconds.get("Laying out", 0.0)) / 3600 * more
     least, most = passes * MODELS / models, passes * wanted / pairs
     rows = [
-        [f"scores of {MODELS} models", f"{scores:,.1f}", f"{scores / CORES:,.1f}"],
-        [f"pass over {MODELS} models, at least", f"{least:,.1f}", f"{least / CORES:,.1f}"],
-        [f"pass over {MODELS} models, at most", f"{most:,.1f}", f"{most / CORES:,.1f}"],
-        ["together, at most", f"{scores + most:,.1f}", f"{(scores + most) / CORES:,.1f}"],
+        [name, f"{hours:,.1f}", f"{hours / CORES:,.1f}"]
+        for name, hours in {
+            "scores, at least": scores,
+            "scores, at most": scores * more,
+            "pass, at least": least,
+            "pass, at most": most,
+            "together, at least": scores + least,
+            "together, at most": scores * more + most,
+        }.items()
     ]
     disk = MODELS * DATASETS * 50_000 * ATOMS * DIMENSION * 4 / 1e9
     return "\n\n".join(
         [
-            f"Scoring at 50,000 structures, in core hours from those above, and divided over {CORES} cores beside one "
-            f"GPU; with eight GPUs and {8 * CORES} cores it takes an eighth. The pass over all structures finds the "
-            f"distances of each model once and compares them pair by pair: at least, as if its time grew with the "
-            f"models ({models} above), and at most, as if with their pairs ({pairs} above, {wanted:,} of {MODELS}).",
+            f"Scoring {MODELS} models on {DATASETS} data sets of 50,000 structures, in core hours from those above, "
+            f"and divided over {CORES} cores beside one GPU; with eight GPUs and {8 * CORES} cores it takes an eighth. "
+            f"Scores grow with the models ({models} above), and at most with the large data sets too "
+            f"({sizes.count(max(sizes))} above). The pass over all structures finds the distances of each model once "
+            "and compares them pair by pair: it grows with the large data sets, and at least with the models, at most "
+            f"with their pairs ({pairs} above, {wanted:,} of {MODELS}).",
             _table(["", "core hours", f"hours on {CORES} cores"], rows),
             "A data set of 1,000,000 structures is embedded whole and scored on draws: suites fix their size. What "
             "compares all structures with each other would grow with its square, 400 times from 50,000 to 1,000,000: "

@@ -26,6 +26,7 @@ from .similarity import (
     linear_cka,
     mutual_knn_of,
 )
+from .streaming import stream
 from .validation import FloatArray, IntArray, positive_int, row_indices, same_rows
 
 Similarity = Literal["cknna", "mutual_knn", "cka", "dcor"]
@@ -154,6 +155,30 @@ def subsample_values(
         rows = row_indices(f"subsets[{i}]", subset, a.n, minimum=MINIMUM_ROWS)
         values[i] = _subsample_value(metric_id, a, b, rows, scaled_k(neighbours_of_whole, len(rows), a.n))
     return values
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceSubsamples:
+    """What distances in A and B say of each subset, (subsets,) each: the distance correlation, and A -> B, B -> A."""
+
+    dcor: FloatArray
+    imbalance: FloatArray
+    imbalance_back: FloatArray
+
+
+def distance_subsamples(A: Representation, B: Representation, subsets: Sequence[ArrayLike]) -> DistanceSubsamples:
+    """`subsample_values` of dcor and of the information imbalance both ways, k = 1: the same numbers.
+
+    The distances of each are found once a subset and not for each number: a third of the time on large data sets.
+    """
+    a, b = _pair(A, B)
+    found = []
+    for i, subset in enumerate(subsets):
+        rows = row_indices(f"subsets[{i}]", subset, a.n, minimum=MINIMUM_ROWS)
+        streamed = stream({"a": a.array[rows], "b": b.array[rows]}, cosine=0, euclidean=1, device="cpu")
+        ways = (streamed.information_imbalance(*way) for way in (("a", "b"), ("b", "a")))
+        found.append((streamed.distance_correlation("a", "b"), *ways))
+    return DistanceSubsamples(*np.array(found).T.reshape(3, -1))
 
 
 def scaled_k(k: int, m: int, n: int) -> int:

@@ -23,8 +23,6 @@ from .validation import FloatArray, IntArray, features, positive_int
 Metric = Literal["cosine", "euclidean"]
 TABLE_ROWS = 4096
 """Up to so many rows edges are looked up in a table (64 MB), which permutations do thousands of times."""
-STRIP_ENTRIES = 4_000_000
-"""Entries of the strip in which edges beyond that are marked: 4 MB, which a cache holds."""
 TILE_ENTRIES = 4_000_000
 """Entries of one row tile of an n x n matrix: 32 MB of float64."""
 
@@ -99,39 +97,21 @@ class Edges:
     def joined(self, others: Edges, permutation: IntArray) -> tuple[IntArray, IntArray]:
         """Positions (m,) of the edges that `others` has too, its rows permuted, and their positions there.
 
-        Row i of `others` is then row `permutation[i]`. Beyond the table's rows the edges of a few rows at a time are
-        marked in a strip of one: a search for each of n k edges in as many is ten times slower at n = 50,000.
+        Row i of `others` is then row `permutation[i]`. Beyond the table's rows it is compiled code that looks at row
+        after row: a search for each of n k edges in as many takes a hundred times longer at n = 50,000.
         """
         if self.n <= TABLE_ROWS:
             where = others.positions(permutation[self.sources], permutation[self.targets])
             kept = np.flatnonzero(where >= 0)
             return kept, where[kept]
-        step = max(1, STRIP_ENTRIES // self.n)
-        strip = np.zeros(step * self.n, dtype=np.bool_)
-        found = []
-        for first in range(0, self.n, step):
-            rows = np.arange(first, min(self.n, first + step))
-            theirs, owners = others._of_rows(permutation[rows])
-            marked = owners * self.n + others.targets[theirs]
-            strip[marked] = True
-            ours = slice(self._starts[rows[0]], self._starts[rows[-1] + 1])
-            hits = strip[(self.sources[ours] - first) * self.n + permutation[self.targets[ours]]]
-            found.append(ours.start + np.flatnonzero(hits))
-            strip[marked] = False
-        kept = np.concatenate(found)
-        return kept, others.positions(permutation[self.sources[kept]], permutation[self.targets[kept]])
+        from .compiled import shared_edges  # compiling it takes a second, which small data sets need not wait for
+
+        return shared_edges(self.starts, self.targets, others.starts, others.targets, permutation)
 
     @cached_property
-    def _starts(self) -> IntArray:
+    def starts(self) -> IntArray:
         """(n + 1,) where the edges of each row begin, and where the last ones end."""
         return np.concatenate([[0], np.cumsum(np.bincount(self.sources, minlength=self.n))])
-
-    def _of_rows(self, rows: IntArray) -> tuple[IntArray, IntArray]:
-        """Positions of the edges of `rows`, row after row, and the place in `rows` that each belongs to."""
-        counts = self._starts[rows + 1] - self._starts[rows]
-        owners = np.repeat(np.arange(rows.size), counts)
-        before = np.cumsum(counts) - counts
-        return np.arange(owners.size) + (self._starts[rows] - before)[owners], owners
 
 
 def row_tiles(n: int, columns: int) -> Iterator[slice]:

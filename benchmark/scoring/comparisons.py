@@ -26,12 +26,15 @@ from benchmark.metrics import (
     subsample_values,
 )
 from benchmark.metrics.calibration import (
+    DistanceSubsamples,
     Resampled,
     Similarity,
     calibrate_many,
+    distance_subsamples,
     has_unbiased_null,
     without_samples,
 )
+from benchmark.metrics.representation import MATRIX_ROWS
 from benchmark.metrics.validation import features as checked
 from benchmark.results.records import Null
 from benchmark.scoring.data import (
@@ -79,6 +82,7 @@ class Comparisons:
     def __init__(self, suite: Suite, cache: Cache) -> None:
         self.suite = suite
         self.cache = cache
+        self._distances: dict[str, DistanceSubsamples] = {}
 
     def lay_out_pass(self, models: Sequence[ModelFeatures], root: Path, *, residual: bool = False) -> PassFolder | None:
         """The pass that `stream` needs in a folder below `root`; None where all that it would find is known."""
@@ -236,9 +240,24 @@ class Comparisons:
 
         def compute() -> list[float | None]:
             drawn = a.data.subsamples(self.suite)
+            if a.n > MATRIX_ROWS and metric in ("dcor", "information_imbalance"):
+                return drawn.numbers(self._of_distances(metric, a, b, residual))
             return drawn.numbers(subsample_values(metric, *views, drawn.rows, k=k))
 
         return array_of(self.cache("resampled", {**_pair(metric, a, b, residual), **sampling}, compute))
+
+    def _of_distances(self, metric: Resampled, a: ModelFeatures, b: ModelFeatures, residual: bool) -> FloatArray:
+        """dcor or the information imbalance a -> b on the suite's subsamples, found together with the other way's."""
+        place = content_key(_pair("distances", a, b, residual))
+        known, back = self._distances.get(place), self._distances.get(content_key(_pair("distances", b, a, residual)))
+        if known is None and back is not None and metric == "information_imbalance":
+            return back.imbalance_back
+        if known is None:
+            views = _views(a, b, residual)
+            assert views is not None, "undefined ones are told apart before"
+            known = distance_subsamples(*views, a.data.subsamples(self.suite).rows)
+            self._distances[place] = known
+        return known.dcor if metric == "dcor" else known.imbalance
 
     def imbalance(self, a: ModelFeatures, b: ModelFeatures, *, residual: bool = False) -> float | None:
         """Information imbalance a -> b at k = 1."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -10,11 +12,13 @@ from benchmark.metrics import (
     Representation,
     calibrate,
     calibrate_many,
+    calibration,
     half_subsets,
     scaled_k,
     spread_of_whole,
     subsample_values,
 )
+from benchmark.metrics.calibration import distance_subsamples
 
 SIMILARITIES = ("cknna", "mutual_knn", "cka", "dcor")
 
@@ -47,6 +51,28 @@ def test_subsample_values_are_scores_of_the_subsample_alone(metric_id):
     values = subsample_values(metric_id, a, b, subsets, k=7)
     expected = [score(metric_id, a[rows], b[rows], scaled_k(7, 30, 60)) for rows in subsets]
     assert values == pytest.approx(expected, abs=1e-11)
+
+
+@pytest.mark.parametrize("metric_id", ["cknna", "mutual_knn"])
+@pytest.mark.parametrize("permutations", [1, 30])
+def test_edges_beyond_the_tables_rows_are_found_as_in_it(metric_id, permutations, monkeypatch):
+    a, b = related(200)
+    expected = calibrate(metric_id, a, b, permutations=permutations, k=9)
+    monkeypatch.setattr(importlib.import_module("benchmark.metrics.neighbours"), "TABLE_ROWS", 0)
+    found = calibrate(metric_id, a, b, permutations=permutations, k=9)
+    assert found.value == expected.value
+    np.testing.assert_array_equal(found.samples, expected.samples)
+
+
+def test_numbers_of_distances_found_together_are_those_found_one_by_one(monkeypatch):
+    monkeypatch.setattr(calibration, "MATRIX_ROWS", 0)
+    a, b = map(Representation, related(300))
+    subsets = half_subsets(300, subsets=4)
+    found = distance_subsamples(a, b, subsets)
+    np.testing.assert_array_equal(found.dcor, subsample_values("dcor", a, b, subsets))
+    np.testing.assert_array_equal(found.imbalance, subsample_values("information_imbalance", a, b, subsets))
+    np.testing.assert_array_equal(found.imbalance_back, subsample_values("information_imbalance", b, a, subsets))
+    assert distance_subsamples(a, b, []).dcor.shape == (0,)
 
 
 @pytest.mark.parametrize("metric_id", SIMILARITIES)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmark.metrics.calibration import DistanceSubsamples, distance_subsamples
 from benchmark.results.records import Score
 from benchmark.scoring.catalogue import HEADLINE, SCORES
 from benchmark.scoring.scorer import Scorer
@@ -192,6 +193,26 @@ def test_the_subsamples_are_the_same_for_every_model(world: World) -> None:
     first, second = (world.data["inside"].subsamples(suite()).rows for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert all(len(a) == world.data["inside"].n // 2 == len(set(a)) for a in first)
+
+
+def test_distances_of_large_data_sets_are_shared_between_numbers_without_changing_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.metrics.calibration.MATRIX_ROWS", 0)
+    calls: list[object] = []
+
+    def counted(*inputs: object) -> DistanceSubsamples:
+        calls.append(inputs)
+        return distance_subsamples(*inputs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("benchmark.scoring.comparisons.distance_subsamples", counted)
+    found = []
+    for rows in (0, 10**6):
+        monkeypatch.setattr("benchmark.scoring.comparisons.MATRIX_ROWS", rows)
+        scores = scorer(world)._alignment("stranger")
+        found.append({(each.id, each.k): each.subsamples for each in scores})
+    assert found[0] == found[1]
+    assert len(calls) == 2  # once for the features, once for their residuals
 
 
 def test_smaller_subsamples_tell_about_the_same_standard_errors_and_leave_all_values_alone(

@@ -124,7 +124,7 @@ def _cross_validated(
         projected = path.project(X[test] - x_mean)
         truth = Y[test] - y_mean
         for i, alpha in enumerate(ALPHAS):
-            predicted = (projected / (path.squares + alpha * path.rows)) @ targets
+            predicted = projected @ (targets / (path.squares + alpha * path.rows)[:, None])
             errors[i] += np.square(truth - predicted).sum(axis=0)
     # the largest penalty among equals: argmin over the reversed grid
     chosen: FloatArray = ALPHAS[::-1][errors[::-1].argmin(axis=0)]

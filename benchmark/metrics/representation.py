@@ -26,18 +26,23 @@ KEPT_EDGES_ROWS = 1000
 """Edges of the neighbours in larger subsamples are found anew by each pair: tables of fifty take gigabytes."""
 
 
+Known = dict[tuple[Metric, bytes], Neighbours]
+"""Neighbours by metric and rows; no rows: all."""
+
+
 class Representation:
     """Features of n structures by one model, with cached derived quantities.
 
-    `array` (n, d) is float64 with centred columns. ValueError: not a finite 2-D array, fewer than 2 rows.
+    `array` (n, d) is float64 with centred columns. known: where the neighbours that were searched are kept, if they
+    shall outlive this object, for others of the same features. ValueError: not a finite 2-D array, fewer than 2 rows.
 
     >>> Representation([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]]).n
     3
     """
 
-    def __init__(self, features_: ArrayLike, *, name: str = "features") -> None:
+    def __init__(self, features_: ArrayLike, *, name: str = "features", known: Known | None = None) -> None:
         self.array: FloatArray = features(name, features_)
-        self._neighbours: dict[tuple[Metric, bytes], Neighbours] = {}
+        self._neighbours: Known = {} if known is None else known
 
     @property
     def n(self) -> int:

@@ -20,6 +20,7 @@ from benchmark.embedding.features import FeatureSet, column_deviations
 from benchmark.files import content_key, sha256_of_bytes
 from benchmark.metrics import Representation, half_subsets, spread_of_whole
 from benchmark.metrics.composition import EXPLAINED, composition_projection
+from benchmark.metrics.representation import Known
 from benchmark.submission import Entry
 from benchmark.suite import Suite
 
@@ -208,8 +209,10 @@ class LayerFeatures:
 class ModelFeatures(LayerFeatures):
     """One layer of one model on one data set, as the metrics take it."""
 
-    def __init__(self, features: FeatureSet, layer: str, data: ScoringData) -> None:
+    def __init__(self, features: FeatureSet, layer: str, data: ScoringData, known: Known | None = None) -> None:
+        """known: where the neighbours of `representation` are kept, if they shall outlive this object."""
         super().__init__(features, layer, data)
+        self._known = known
         matrix = features.structures(layer)
         if len(matrix) != data.n:
             raise ValueError(f"{features.model} on {data.id}: {len(matrix)} rows of {layer} for {data.n} structures")
@@ -235,7 +238,7 @@ class ModelFeatures(LayerFeatures):
 
     @cached_property
     def representation(self) -> Representation:
-        return Representation(self.matrix, name=f"{self.model} on {self.data.id}")
+        return Representation(self.matrix, name=f"{self.model} on {self.data.id}", known=self._known)
 
     @cached_property
     def residual(self) -> Representation | None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from benchmark.embedding.features import FeatureSet
 from benchmark.files import content_key
+from benchmark.metrics.representation import Known
 from benchmark.results.records import PROTOCOL_VERSION, Coordinates, LearningPoint, PairValue, PooledLayer, Score
 from benchmark.scoring.alignment import alignment_scores
 from benchmark.scoring.catalogue import HEADLINE, SCORES, better
@@ -44,7 +45,8 @@ ROUNDING = 1e-9
 LAST_LAYER = "last_layer"
 KEPT, KEPT_ROWS, KEPT_AT_LEAST = 16, 200_000, 3
 """Models and data sets whose neighbour lists and distances stay in memory: about 80 MB each at 1,000 structures, and
-1.5 GB at 50,000, of which so many rows together are kept."""
+1.5 GB at 50,000, of which so many rows together are kept. Neighbours in subsamples outlive the rest: 50 MB each there,
+and a search of most of a minute."""
 
 
 class Unavailable(Exception):
@@ -76,6 +78,7 @@ class Scorer:
         self._products: dict[str, Any] = {}
         self._cache = cache
         self._views: OrderedDict[tuple[str, str, str], ModelFeatures] = OrderedDict()
+        self._neighbours: OrderedDict[tuple[str, str, str], Known] = OrderedDict()
         self._scored: dict[str, list[Score]] = {}
         self._comparisons = Comparisons(suite, self._remember)
 
@@ -323,12 +326,17 @@ class Scorer:
             features = self._source(model, dataset)
             if features is None or key[2] not in features.layers:
                 raise Unavailable(f"{model} has no {key[2]} features on {dataset}")
-            self._views[key] = ModelFeatures(features, key[2], self.data[dataset])
+            self._views[key] = ModelFeatures(features, key[2], self.data[dataset], self._neighbours.setdefault(key, {}))
         self._views.move_to_end(key)
+        self._neighbours.move_to_end(key)
         while len(self._views) > KEPT or (
             len(self._views) > KEPT_AT_LEAST and sum(view.n for view in self._views.values()) > KEPT_ROWS
         ):
-            self._views.popitem(last=False)
+            dropped, _ = self._views.popitem(last=False)
+            for whole in [each for each in self._neighbours[dropped] if not each[1]]:
+                del self._neighbours[dropped][whole]
+        while len(self._neighbours) > KEPT:
+            self._neighbours.popitem(last=False)
         return self._views[key]
 
     def _last_layers(self, models: Sequence[str], dataset: str) -> dict[str, LayerFeatures]:

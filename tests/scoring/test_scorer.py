@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmark.metrics import Representation
 from benchmark.metrics.calibration import DistanceSubsamples, distance_subsamples
 from benchmark.results.records import Score
 from benchmark.scoring.catalogue import HEADLINE, SCORES
-from benchmark.scoring.scorer import Scorer
+from benchmark.scoring.scorer import KEPT_AT_LEAST, Scorer
 from tests.scoring.synthetic import CONTROLS, MODELS, World, mixed, scorer, suite
 
 Scores = dict[str, list[Score]]
@@ -213,6 +214,30 @@ def test_distances_of_large_data_sets_are_shared_between_numbers_without_changin
         found.append({(each.id, each.k): each.subsamples for each in scores})
     assert found[0] == found[1]
     assert len(calls) == 2  # once for the features, once for their residuals
+
+
+def test_neighbours_in_subsamples_are_searched_once_though_models_are_dropped_from_memory(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+    search = Representation._search
+
+    def counted(self: Representation, k: int, metric: Any, rows: Any) -> Any:
+        searched.append(self.n if rows is None else len(rows))
+        return search(self, k, metric, rows)
+
+    names = ["reference", "panel-a", "panel-b", "panel-c", "stranger"]
+    expected = scorer(world).pairs("reference", names[1:], "inside")
+    monkeypatch.setattr(Representation, "_search", counted)
+    monkeypatch.setattr("benchmark.scoring.scorer.KEPT_ROWS", 0)
+    tight = scorer(world)
+    assert tight.pairs("reference", names[1:], "inside") == expected
+    assert len(tight._views) == KEPT_AT_LEAST < len(names)
+    first = len(searched)
+    for name in names[1:]:
+        tight.pairs(name, [other for other in names[1:] if other != name], "inside")
+    subsamples = searched.count(world.data["inside"].n // 2)
+    assert first and subsamples == len(names) * suite().subsamples
 
 
 def test_smaller_subsamples_tell_about_the_same_standard_errors_and_leave_all_values_alone(

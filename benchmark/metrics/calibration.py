@@ -169,7 +169,7 @@ class DistanceSubsamples:
 def distance_subsamples(A: Representation, B: Representation, subsets: Sequence[ArrayLike]) -> DistanceSubsamples:
     """`subsample_values` of dcor and of the information imbalance both ways, k = 1: the same numbers.
 
-    The distances of each are found once a subset and not for each number: a third of the time on large data sets.
+    The distances of each are found once a subset and not for each number: less than half of the time.
     """
     a, b = _pair(A, B)
     found = []

@@ -98,7 +98,7 @@ class Edges:
         """Positions (m,) of the edges that `others` has too, its rows permuted, and their positions there.
 
         Row i of `others` is then row `permutation[i]`. Beyond the table's rows it is compiled code that looks at row
-        after row: a search for each of n k edges in as many takes a hundred times longer at n = 50,000.
+        after row: a search for each of n k edges in as many takes tens of times as long at n = 50,000.
         """
         if self.n <= TABLE_ROWS:
             where = others.positions(permutation[self.sources], permutation[self.targets])

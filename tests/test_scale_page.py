@@ -31,9 +31,13 @@ REPORT: dict[str, Any] = {
     "machine": "a machine",
     "peak_memory_mb": 1234.0,
     "stages": [
-        {"stage": "Laying out", "tasks": 1, "finished": 1, "wall_seconds": 7.0, "core_seconds": 6.0},
-        {"stage": "Comparing", "tasks": 3, "finished": 3, "wall_seconds": 99.0, "core_seconds": 30.0},
-        {"stage": "Scoring", "tasks": 5, "finished": 5, "wall_seconds": 400.0, "core_seconds": 1800.0},
+        {"stage": name, "tasks": 5, "wall_seconds": wall, "core_seconds": core, "products_found": found}
+        for name, wall, core, found in (
+            ("Embedding", 260.0, 20.0, 0),
+            ("Laying out", 7.0, 6.0, 0),
+            ("Comparing", 99.0, 30.0, 0),
+            ("Scoring", 400.0, 1800.0, 12),
+        )
     ],
     "slowest": [{"seconds": 300.0, "stage": "Scoring", "task": "a"}],
 }
@@ -95,6 +99,15 @@ def test_a_run_is_read_from_its_results_and_only_if_it_ended(run: Path) -> None:
         read_run(run, "toy@1")
     report.write_text(json.dumps(REPORT | {"failures": [{"stage": "Scoring", "task": "a"}]}))
     with pytest.raises(ValueError, match="1 tasks of toy@1 failed"):
+        read_run(run, "toy@1")
+
+
+@pytest.mark.parametrize(("stage", "field", "value"), [(0, "wall_seconds", 9.0), (1, "products_found", 2)])
+def test_a_run_that_resumed_another_is_refused(run: Path, stage: int, field: str, value: float) -> None:
+    stages = [dict(each) for each in REPORT["stages"]]
+    stages[stage][field] = value
+    (run / "toy@1" / "report.json").write_text(json.dumps(REPORT | {"stages": stages}))
+    with pytest.raises(ValueError, match="toy@1 resumed an earlier one"):
         read_run(run, "toy@1")
 
 

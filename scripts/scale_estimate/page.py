@@ -18,13 +18,15 @@ DATASETS = 2
 DIMENSION = 256  # features an atom, assumed; float32
 
 COSTS = ("wall_seconds", "peak_memory_mb")
+FIRST = ("Laying out", "Comparing")
 KEPT = ("suite", "state", "seconds", "executor", "machine", "peak_memory_mb", "stages", "failures", "slowest")
 
 
 def read_run(results: Path, suite: str) -> dict[str, Any]:
     """What the page needs of a run: its report, the sizes of its data sets, and what its models took to embed them.
 
-    OSError, ValueError, KeyError: `results` is not the folder of a finished run of `suite`.
+    OSError, ValueError, KeyError: `results` is not the folder of a finished run of `suite`, or the run went on with
+    what an earlier one had left, whose times are missing.
     """
     report = json.loads((results / suite / "report.json").read_text())
     cards = [yaml.safe_load(path.read_text()) for path in sorted((results / suite / "datasets").glob("*.yaml"))]
@@ -36,6 +38,11 @@ def read_run(results: Path, suite: str) -> dict[str, Any]:
         raise ValueError(
             f"{results}: {len(report['failures'])} tasks of {suite} failed, so its times are not a score's"
         )
+    stages = {stage["stage"]: stage for stage in report["stages"]}
+    # Nothing is made before these stages that they could find.
+    found = sum(stages[name]["products_found"] for name in FIRST if name in stages)
+    if found or stages["Embedding"]["wall_seconds"] < ours["wall_seconds"].max():
+        raise ValueError(f"{results}: the run of {suite} resumed an earlier one; it takes one in an empty work folder")
     return {name: report[name] for name in KEPT} | {
         "datasets": {card["id"]: card["structures"] for card in cards},
         "embedding": json.loads(ours[["model", "dataset", *COSTS]].to_json(orient="records")),

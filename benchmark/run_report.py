@@ -52,6 +52,15 @@ class Stage(Strict):
     products_made: int
 
 
+class Kind(Strict):
+    """All finished tasks of one kind, whose cost grows with their units; seconds: from start to end of each, added."""
+
+    kind: str
+    tasks: int
+    units: int
+    seconds: float
+
+
 class RunReport(Strict):
     """report.json. peak_memory_mb: of the largest of the benchmark's own processes; models state theirs in sidecars."""
 
@@ -68,6 +77,7 @@ class RunReport(Strict):
     processes: int
     peak_memory_mb: float
     stages: list[Stage]
+    kinds: list[Kind]
     failures: list[Failed]
     lost_attempts: int
     running: list[Timed]
@@ -98,6 +108,7 @@ def read_report(folder: Path, now: float | None = None) -> RunReport:
         processes=len({(line["host"], line["pid"]) for line in lines}),
         peak_memory_mb=max(float(line["peak_memory_mb"]) for line in lines),
         stages=_stages(lines, finished),
+        kinds=_kinds(finished),
         failures=[
             Failed(stage=line["stage"], task=line["task"], reason=line["outcome"])
             for line in finished
@@ -209,4 +220,19 @@ def _stages(lines: Iterable[Line], finished: Iterable[Line]) -> list[Stage]:
             products_made=sum(line["made"] for line in ended[stage]),
         )
         for stage, total in totals.items()
+    ]
+
+
+def _kinds(finished: Iterable[Line]) -> list[Kind]:
+    ended: dict[str, list[Line]] = defaultdict(list)
+    for line in finished:
+        ended[line["kind"]].append(line)
+    return [
+        Kind(
+            kind=kind,
+            tasks=len(lines),
+            units=sum(line["units"] for line in lines),
+            seconds=round(sum(line["seconds"] for line in lines), 3),
+        )
+        for kind, lines in ended.items()
     ]

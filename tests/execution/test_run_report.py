@@ -9,6 +9,8 @@ from benchmark.schema import InvalidFileError
 
 
 class Named:
+    units = 2
+
     def __init__(self, name: str, error: Exception | None = None) -> None:
         self.name, self.error = name, error
 
@@ -46,6 +48,8 @@ def test_a_report_counts_tasks_failures_and_lost_attempts(journal: Journal, tmp_
     assert (report.state, report.lost_attempts, report.machines, report.peak_memory_mb) == ("done", 1, 2, 9e6)
     (stage,) = report.stages
     assert (stage.tasks, stage.finished, stage.failed) == (3, 3, 1)
+    (kind,) = report.kinds
+    assert (kind.kind, kind.tasks, kind.units) == ("Named", 3, 6)
     assert [(each.task, each.reason) for each in report.failures] == [("b", "ValueError: wrong in two lines")]
     assert seen == [("a", 0.5), ("b", 0.5), ("c", 0.5)]
     write_report(tmp_path / "report", report)

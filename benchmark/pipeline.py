@@ -223,7 +223,9 @@ def score_models(
     evaluation = Evaluation(suite, entries, embedded.sidecars, settings.work)
     records: dict[str, Record] = {}
     tasks: list[ScoreTask | PairTask] = []
-    for model in models:
+    controls = suite.controls.ids()
+    # Every model is compared with the controls: scored last, all processes would come to wait for their scores.
+    for model in sorted(models, key=lambda model: model not in controls):
         if model in embedded.failures:
             records[model] = failed_record(suite, entries[model], embedded, embedded.failures[model])
             write_record(settings.record_path(suite, model), records[model])

@@ -1,5 +1,6 @@
 """A whole run on the toy board, undisturbed, killed and with bad input."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def test_the_reference_has_no_alignment_and_says_why(finished_board: Path) -> No
 
 def test_a_fine_tuned_model_keeps_its_parents_features(finished_board: Path) -> None:
     assert board(finished_board).loc["toy-tuned", "fine_tuning_bias"] > 0.5
+
+
+def test_controls_are_scored_before_the_models_that_are_compared_with_them(finished_board: Path) -> None:
+    (journal,) = (finished_board / ".latent-matter" / "journal").iterdir()
+    lines = [json.loads(line) for path in journal.glob("*.jsonl") for line in path.read_text().splitlines()]
+    finished = [line["task"] for line in lines if line.get("kind") == "ScoreTask"]
+    of_controls = [board(finished_board)["control"].notna()[model] for model in finished]
+    assert of_controls == sorted(of_controls, reverse=True)
+    assert 0 < sum(of_controls) < len(of_controls)
 
 
 def test_csv_and_parquet_hold_the_same(finished_board: Path) -> None:

@@ -22,7 +22,7 @@ REPORT: dict[str, Any] = {
     "failures": [],
     "datasets": {"large": 50_000, "small": 700},
     "embedding": [
-        {"model": name, "dataset": dataset, "wall_seconds": seconds, "peak_memory_mb": 512.0}
+        {"model": name, "dataset": dataset, "features": 64, "wall_seconds": seconds, "peak_memory_mb": 512.0}
         for name in "abcde"
         for dataset, seconds in (("large", 250.0), ("small", 3.0))
     ],
@@ -75,7 +75,7 @@ def test_costs_of_sixty_models_follow_from_those_of_a_model_and_of_a_pair() -> N
 
 
 def test_each_model_is_shown_with_what_it_took_of_the_large_data_set() -> None:
-    assert row(page(REPORT, STRUCTURES), "a |") == ["a", "250", "200", "512"]
+    assert row(page(REPORT, STRUCTURES), "a |") == ["a", "64", "250", "200", "512"]
 
 
 @pytest.fixture
@@ -88,8 +88,15 @@ def run(tmp_path: Path) -> Path:
     for name, count in REPORT["datasets"].items():
         (folder / "datasets" / f"{name}.yaml").write_text(f"id: {name}\nstructures: {count}\n")
     costs = pd.DataFrame(REPORT["embedding"]).assign(suite="toy", suite_version=1, device="cpu", hardware="a machine")
+    layers = costs.rename(columns={"features": "dimension"})[
+        ["suite", "suite_version", "model", "dataset", "dimension"]
+    ]
+    costs = costs.drop(columns="features")
     others = costs.assign(suite_version=2, wall_seconds=1.0)
     pd.concat([costs, others]).to_csv(results / "tables" / "costs.csv", index=False)
+    (folder / "suite.yaml").write_text("id: toy\nversion: 1\nlayer: backbone\n")
+    layers = pd.concat([layers.assign(layer="backbone"), layers.assign(layer="input", dimension=3)])
+    layers.to_csv(results / "tables" / "layers.csv", index=False)
     (folder / "report.json").write_text(json.dumps(REPORT))
     return results
 

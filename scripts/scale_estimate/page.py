@@ -18,6 +18,7 @@ DATASETS = 2
 DIMENSION = 256  # features an atom, assumed; float32
 
 COSTS = ("wall_seconds", "peak_memory_mb")
+PLACE = ["suite", "suite_version", "model", "dataset"]
 FIRST = ("Laying out", "Comparing")
 KEPT = ("suite", "state", "seconds", "executor", "machine", "peak_memory_mb", "stages", "kinds", "failures", "slowest")
 
@@ -32,6 +33,9 @@ def read_run(results: Path, suite: str) -> dict[str, Any]:
     cards = [yaml.safe_load(path.read_text()) for path in sorted((results / suite / "datasets").glob("*.yaml"))]
     costs = pd.read_csv(results / "tables" / "costs.csv")
     ours = costs[(costs["suite"] + "@" + costs["suite_version"].astype(str)) == suite]
+    layers = pd.read_csv(results / "tables" / "layers.csv").rename(columns={"dimension": "features"})
+    scored = layers["layer"] == yaml.safe_load((results / suite / "suite.yaml").read_text())["layer"]
+    ours = ours.merge(layers.loc[scored, [*PLACE, "features"]], on=PLACE)
     if report["state"] != "done" or ours.empty:
         raise ValueError(f"{results}: no finished run of {suite}")
     if report["failures"]:
@@ -45,7 +49,7 @@ def read_run(results: Path, suite: str) -> dict[str, Any]:
         raise ValueError(f"{results}: the run of {suite} resumed an earlier one; it takes one in an empty work folder")
     return {name: report[name] for name in KEPT} | {
         "datasets": {card["id"]: card["structures"] for card in cards},
-        "embedding": json.loads(ours[["model", "dataset", *COSTS]].to_json(orient="records")),
+        "embedding": json.loads(ours[["model", "dataset", "features", *COSTS]].to_json(orient="records")),
     }
 
 
@@ -107,6 +111,7 @@ def _suite(report: Mapping[str, Any]) -> str:
     embedded = [
         [
             each["model"],
+            f"{each['features']:,}",
             f"{each['wall_seconds']:,.0f}",
             f"{large / each['wall_seconds']:,.0f}",
             f"{each['peak_memory_mb']:,.0f}",
@@ -117,8 +122,9 @@ def _suite(report: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             f"Suite `{report['suite']}`: {len(embedded)} models, controls included, on {sizes}. Embedding, from the "
-            "start of the model's process to its end, checks and audit apart:",
-            _table(["model", "wall s", "structures/s", "memory MB"], embedded),
+            "start of the model's process to its end, checks and audit apart (features: columns of the layer that is "
+            "scored):",
+            _table(["model", "features", "wall s", "structures/s", "memory MB"], embedded),
             f"The whole run took {report['seconds'] / 60:,.0f} minutes ({report['executor']}; {report['machine']}; at "
             f"most {report['peak_memory_mb']:,.0f} MB in one process of the benchmark, mapped features included). Core "
             "seconds are those of the benchmark's own processes: models run in others.",
@@ -167,16 +173,18 @@ def _scoring(report: Mapping[str, Any]) -> str:
             ("together", scores + similarities + least, scores * more + similarities + most),
         )
     ]
+    width = sum(each["features"] for each in report["embedding"]) / len(report["embedding"])
     disk = MODELS * DATASETS * 50_000 * ATOMS * DIMENSION * 4 / 1e9
     return "\n\n".join(
         [
             f"Scoring {MODELS} models on {DATASETS} data sets of 50,000 structures, in core hours from those above, "
             f"and divided over {CORES} cores beside one GPU; with eight GPUs and {8 * CORES} cores it takes an eighth. "
-            f"Scores grow with the models ({models} above), and at most with the large data sets too "
-            f"({sizes.count(max(sizes))} above). Similarities of pairs, {compared / 3600:,.1f} hours of the scoring "
-            f"above, grow with the pairs ({pairs} above, {wanted:,} of {MODELS}) and with the large data sets. The "
-            "pass over all structures finds the distances of each model once and compares them pair by pair: it grows "
-            "with the large data sets, and at least with the models, at most with their pairs.",
+            f"Scores grow with the models ({models} above, of {width:,.0f} features on average), and at most with the "
+            f"large data sets too ({sizes.count(max(sizes))} above). Similarities of pairs, "
+            f"{compared / 3600:,.1f} hours of the scoring above, grow with the pairs ({pairs} above, {wanted:,} of "
+            f"{MODELS}) and with the large data sets. The pass over all structures finds the distances of each "
+            "model once and compares them pair by pair: it grows with the large data sets, and at least "
+            "with the models, at most with their pairs.",
             _table(
                 ["", "core hours, at least", "at most", f"hours on {CORES} cores, at least", "at most"],
                 rows,

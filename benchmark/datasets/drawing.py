@@ -2,8 +2,11 @@
 
 A structure's random number is a hash of seed and id, so that the draw depends neither on the order of the source nor on
 how often it was interrupted. Among structures at the same places the one with the smallest number stays. Both need
-only the n that are kept so far: what was dropped once could never have come back. They lie in an SQLite file, which is
+only as many as are kept: what was dropped once could never have come back. They lie in an SQLite file, which is
 committed after each shard, so memory stays small and what an interrupted run has read is not read again.
+
+Repeats that are turned, shifted or in another order (repeats.py) are found at the end, among the RESERVE times n with
+the smallest numbers, and the next ones take their places.
 """
 
 from __future__ import annotations
@@ -17,16 +20,19 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from ase.data import chemical_symbols
 from ase.formula import Formula
 from numpy.typing import NDArray
 
 from benchmark.datasets.columns import ROW_GROUP, DatasetError
 from benchmark.datasets.readers import Shard, SourceStructure
-from benchmark.datasets.structures import Structures, residue_formula
+from benchmark.datasets.repeats import repeats
+from benchmark.datasets.structures import Structures, reduced_formula, residue_formula
 
 SAME_POSITION = 1e-3  # Angstrom
-SLACK = 1000  # how many more than 2n are held before the larger half is dropped
+RESERVE = 2  # times n are kept while shards are read: where more than half repeat others, fewer than n are drawn
+SLACK = 1000  # how many more than these are held, beside n, before they are dropped
 DIGEST = 16  # bytes
 NOT_DRAWN, REPEATED = "not drawn", "repeats another structure"
 
@@ -34,10 +40,11 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS shard (number INTEGER PRIMARY KEY, name TEXT UNIQUE, sha256 TEXT);
 CREATE TABLE IF NOT EXISTS candidate (
-    row INTEGER PRIMARY KEY, shard INTEGER, entry INTEGER, rank BLOB UNIQUE, places BLOB UNIQUE, id TEXT,
-    numbers BLOB, positions BLOB, cell BLOB, pbc BLOB, smiles TEXT, sequence TEXT, charge INTEGER, spin INTEGER,
-    labels BLOB
+    row INTEGER PRIMARY KEY, shard INTEGER, entry INTEGER, rank BLOB UNIQUE, places BLOB UNIQUE,
+    formula TEXT, id TEXT, numbers BLOB, positions BLOB, cell BLOB, pbc BLOB, smiles TEXT, sequence TEXT,
+    charge INTEGER, spin INTEGER, labels BLOB
 );
+CREATE INDEX IF NOT EXISTS by_formula ON candidate (formula, rank);
 """
 
 
@@ -93,8 +100,8 @@ class Draw:
             self._kept -= 1
         self._insert(entry, rank, places, structure, labels)
         self._kept += 1
-        if self._kept >= 2 * self.n + SLACK:
-            self._drop()
+        if self._kept >= (RESERVE + 1) * self.n + SLACK:
+            self._drop(RESERVE * self.n)
 
     def finish(self) -> None:
         """The shard is read to its end, or as far as it can be: what it gave stays, whatever happens next."""
@@ -113,8 +120,16 @@ class Draw:
         self._connection.close()
 
     def drawn(self) -> int:
-        """Drop all but the n that are drawn, and say how many there are."""
-        self._drop()
+        """Drop repeats and all but the n that are drawn, and say how many there are."""
+        self._drop(RESERVE * self.n)
+        repeated = self._repeated()
+        self._connection.executemany("DELETE FROM candidate WHERE rank = ?", [[rank] for rank in repeated])
+        self._kept -= len(repeated)
+        self._drop(self.n)
+        # Repeats of a larger number than the last one drawn would not have been drawn anyway.
+        before = sum(rank <= self._limit for rank in repeated)
+        self.left_out[REPEATED] += before
+        self.left_out[NOT_DRAWN] += len(repeated) - before
         return self._kept
 
     def parts(self) -> Iterator[tuple[Structures, NDArray[np.float64]]]:
@@ -163,6 +178,7 @@ class Draw:
             entry,
             rank,
             places,
+            reduced_formula(atoms.numbers),
             structure.id,
             np.asarray(atoms.numbers, dtype=np.int16).tobytes(),
             np.round(np.asarray(atoms.positions, dtype=np.float64), 6).tobytes(),
@@ -175,20 +191,31 @@ class Draw:
             np.asarray(labels, dtype=np.float64).tobytes(),
         )
         self._connection.execute(
-            "INSERT INTO candidate (shard, entry, rank, places, id, numbers, positions, cell, pbc, smiles, sequence, "
-            f"charge, spin, labels) VALUES ({', '.join('?' * len(values))})",
+            "INSERT INTO candidate (shard, entry, rank, places, formula, id, numbers, positions, cell, pbc, smiles, "
+            f"sequence, charge, spin, labels) VALUES ({', '.join('?' * len(values))})",
             values,
         )
 
-    def _drop(self) -> None:
-        """Keep the n smallest ranks."""
-        if self._kept <= self.n:
+    def _repeated(self) -> list[bytes]:
+        """Numbers of the candidates that repeat one with a smaller number."""
+        formulas = "SELECT formula FROM candidate WHERE formula != '' GROUP BY formula HAVING COUNT(*) > 1"
+        select = "SELECT rank, numbers, positions, cell, pbc FROM candidate WHERE formula = ? ORDER BY rank"
+        found: list[bytes] = []
+        for (formula,) in self._connection.execute(formulas).fetchall():
+            rows = self._connection.execute(select, [formula]).fetchall()
+            again = repeats([_atoms(*geometry) for _, *geometry in rows])
+            found += [rows[index][0] for index in np.flatnonzero(again)]
+        return found
+
+    def _drop(self, keep: int) -> None:
+        """Keep the smallest ranks."""
+        if self._kept <= keep:
             return
         find = "SELECT rank FROM candidate ORDER BY rank LIMIT 1 OFFSET ?"
-        self._limit = self._connection.execute(find, [self.n - 1]).fetchone()[0]
+        self._limit = self._connection.execute(find, [keep - 1]).fetchone()[0]
         self._connection.execute("DELETE FROM candidate WHERE rank > ?", [self._limit])
-        self.left_out[NOT_DRAWN] += self._kept - self.n
-        self._kept = self.n
+        self.left_out[NOT_DRAWN] += self._kept - keep
+        self._kept = keep
 
     def _count(self) -> int:
         return int(self._connection.execute("SELECT COUNT(*) FROM candidate").fetchone()[0])
@@ -204,6 +231,15 @@ def places_digest(structure: SourceStructure) -> bytes:
     if not len(atoms):
         digest.update((structure.sequence or "").encode())
     return digest.digest()[:DIGEST]
+
+
+def _atoms(numbers: bytes, positions: bytes, cell: bytes, pbc: bytes) -> Atoms:
+    return Atoms(
+        numbers=np.frombuffer(numbers, dtype=np.int16),
+        positions=np.frombuffer(positions).reshape(-1, 3),
+        cell=np.frombuffer(cell).reshape(3, 3),
+        pbc=np.frombuffer(pbc, dtype=np.bool_),
+    )
 
 
 def _formula(numbers: bytes) -> str:

@@ -28,7 +28,7 @@ from benchmark.datasets.structures import Structures
 from benchmark.files import content_key, sha256_of_file, write_json
 
 # Raised when drawing, deduplication or conversion change what comes out of an unchanged spec.
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 STORE = ("structures.parquet", "labels.parquet")
 DAMAGED = "damaged in the source"
 
@@ -199,6 +199,8 @@ def _unusable(spec: DatasetSpec, structure: SourceStructure) -> str | None:
         return "not periodic in three directions"
     if not np.isfinite(atoms.positions).all() or not np.isfinite(np.asarray(atoms.cell)).all():
         return "positions or cell are not finite"
+    if np.linalg.matrix_rank(atoms.cell.array[atoms.pbc]) < atoms.pbc.sum():
+        return "periodic directions without a cell"
     return None
 
 

@@ -90,12 +90,7 @@ class Structures:
     def reduced_formulas(self) -> tuple[str, ...]:
         """Formulas reduced to smallest integers: the groups that cross-validation keeps together."""
         parts, offsets = self._parts()
-        reduced = []
-        for index in range(len(self)):
-            kinds, counts = np.unique(parts[offsets[index] : offsets[index + 1]], return_counts=True)
-            divisor = int(np.gcd.reduce(counts))
-            reduced.append(" ".join(f"{z}:{c // divisor}" for z, c in zip(kinds, counts, strict=True)))
-        return tuple(reduced)
+        return tuple(reduced_formula(parts[offsets[index] : offsets[index + 1]]) for index in range(len(self)))
 
     def fingerprint(self) -> str:
         """SHA-256 over ids, elements, cells and positions at 1e-6 Angstrom; labels do not count.
@@ -173,6 +168,17 @@ def structures_from_atoms(
         charges=_of_all(images, "charge"),
         spins=_of_all(images, "spin"),
     )
+
+
+def reduced_formula(parts: NDArray[Any]) -> str:
+    """Atomic numbers, or letters of residues, with their counts divided by what all have in common.
+
+    >>> reduced_formula(np.array([8, 1, 1, 8, 1, 1]))
+    '1:2 8:1'
+    """
+    kinds, counts = np.unique(parts, return_counts=True)
+    divisor = int(np.gcd.reduce(counts))
+    return " ".join(f"{kind}:{count // divisor}" for kind, count in zip(kinds, counts, strict=True))
 
 
 def residue_formula(sequence: str) -> str:

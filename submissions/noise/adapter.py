@@ -8,7 +8,7 @@
 
 The noise of a structure is drawn with a seed from a fingerprint of the structure, so that it does not
 depend on the batch, on the order of the atoms, on where the structure lies in space or on the choice
-of the unit cell, while any two different structures get independent vectors.
+of the unit cell, while any two structures that differ within the cutoff get independent vectors.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from benchmark.adapter import Adapter, Features, Layer, Options
 
 DIMENSION = 64
 CUTOFF = 5.0  # Angstrom
-MOMENTS = 4
+MOMENTS = 7  # with only the even ones, 8 pairs among 50,000 molecules of QM9 shared their noise; now 1
 # Coordinates are stored to 1e-6 Angstrom, which moves the fingerprint by up to 3e-5 when a structure is
 # rotated; structures that differ at all differ by far more than the resolution.
 RESOLUTION = 0.02
@@ -55,5 +55,5 @@ def fingerprint(atoms: Atoms) -> np.ndarray:
     numbers = atoms.numbers.astype(float)
     reach = (1.0 - (distances / CUTOFF) ** 2) ** 2
     products = numbers[centres] * numbers[neighbours]
-    sums = [np.sum(products**0.5 * reach * np.cos(order * distances)) for order in range(MOMENTS)]
+    sums = [np.sum(products**0.5 * reach * np.cos(order / 2 * distances)) for order in range(MOMENTS)]
     return np.array([np.sum(numbers), *sums]) / len(atoms)

@@ -232,6 +232,13 @@ def test_a_killed_preparation_goes_on_at_the_next_shard(
     assert not (tmp_path / "out/.partial/salts/draw.sqlite").exists()
 
 
+def pair(distance: int, place: int) -> Atoms:
+    """Two atoms of neon, 1 + `distance` Angstrom apart, in one of three places and directions."""
+    turn = place % 3
+    along = np.roll([1.0 + distance, 0.0, 0.0], turn)
+    return Atoms("Ne2", positions=np.array([np.zeros(3), along]) + turn)
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(60)), n=st.integers(1, 40), cut=st.integers(0, 60), alike=st.integers(1, 60))
 def test_a_draw_depends_on_nothing_but_seed_and_structures(
@@ -243,8 +250,7 @@ def test_a_draw_depends_on_nothing_but_seed_and_structures(
         for shard, part in enumerate((numbers[:stop], numbers[stop:])):
             draw.begin(Shard(f"shard-{shard}", path, str(shard)))
             for entry, number in enumerate(part):
-                atoms = Atoms("Ne", positions=[[number % alike, 0.0, 0.0]])
-                draw.add(entry, SourceStructure(f"x-{number}", atoms), [])
+                draw.add(entry, SourceStructure(f"x-{number}", pair(number % alike, number)), [])
             draw.finish()
             draw.close()
             draw = Draw(path, n, 1, 0, "key")  # as after an interruption
@@ -264,9 +270,8 @@ def test_a_draw_of_many_more_than_it_keeps_stays_small(tmp_path: Path, monkeypat
         draw = Draw(tmp_path / f"{n}.sqlite", n, 1, 1, "key")
         draw.begin(Shard("shard", tmp_path))
         for number in range(300):
-            atoms = Atoms("Ne", positions=[[number, 0.0, 0.0]])
-            draw.add(number, SourceStructure(f"x-{number}", atoms), [float(number)])
-            assert draw._count() <= 2 * n + 10
+            draw.add(number, SourceStructure(f"x-{number}", pair(number, 0)), [float(number)])
+            assert draw._count() <= 3 * n + 10
         assert draw.drawn() == n
         found[n] = {name for structures, _ in draw.parts() for name in structures.ids}
         assert draw.left_out["not drawn"] == 300 - n

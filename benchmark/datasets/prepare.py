@@ -130,7 +130,7 @@ def _drawn(spec: DatasetSpec, found: list[Found], work: Path, path: Path, skip: 
             _read(spec, found, work, draw, skip, report)
             return draw
         except ChangedShardError:
-            report(f"{spec.id}: the source is another one than when it was begun; beginning anew")
+            report(f"{spec.id}: the source or its spec is another one than when it was begun; beginning anew")
             if draw is not None:
                 draw.close()
             path.unlink()

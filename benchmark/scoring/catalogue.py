@@ -366,7 +366,8 @@ _CPD = (
         direction="higher",
         formula="R² of predicting y − ŷ(C) from H − Ĥ(C), out of fold",
         reading="Share of the target's composition-free part that the composition-free features predict.",
-        pitfalls="Negative values mean: worse than the mean.",
+        pitfalls="Negative values mean: worse than the mean. A linear probe extrapolates without bound: one structure "
+        "unlike all others (water among larger molecules) can make it very negative.",
         null=_SHUFFLED,
         source="arXiv:2603.03155",
     ),

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
@@ -63,29 +62,39 @@ def _size(atoms: Atoms) -> Array:
     return np.array([np.sqrt(2 * atoms.positions.var(axis=0).sum())])
 
 
-def _environments(atoms: Atoms) -> Array:
-    """(atoms, elements * NEAREST): sorted distances (Angstrom) to the nearest neighbours, element by element."""
+def _environments(atoms: Atoms, nearest: int = NEAREST) -> Array:
+    """(atoms, elements * nearest): sorted distances (Angstrom) to the nearest neighbours, element by element."""
     far = CUTOFF if atoms.pbc.any() else FAR
-    elements, kinds = np.unique(atoms.numbers, return_inverse=True)
-    table = np.full((len(atoms), len(elements), NEAREST), far)
-    if atoms.pbc.any():
-        centres, neighbours, distances = neighbor_list("ijd", atoms, CUTOFF)  # type: ignore[no-untyped-call]
-    else:
-        centres, neighbours = np.nonzero(~np.eye(len(atoms), dtype=bool))
-        distances = cdist(atoms.positions, atoms.positions)[centres, neighbours]
-    order = np.lexsort((distances, kinds[neighbours], centres))
-    centres, kind, distances = centres[order], kinds[neighbours][order], distances[order]
-    group = centres * len(elements) + kind
-    place = np.arange(len(group)) - np.searchsorted(group, group)
-    near = place < NEAREST
-    table[centres[near], kind[near], place[near]] = distances[near]
-    return table.reshape(len(atoms), -1)
+    places, shifts = _images(atoms)
+    blocks = []
+    for element in np.unique(atoms.numbers):
+        own = atoms.numbers == element
+        copies = (places[own] + shifts[:, None]).reshape(-1, 3)
+        found, _ = KDTree(copies).query(places, k=nearest + 1, distance_upper_bound=far)
+        # An atom of the element finds itself first.
+        blocks.append(np.where(own[:, None], found[:, 1:], found[:, :-1]))
+    environments: Array = np.minimum(np.concatenate(blocks, axis=1), far)
+    return environments
+
+
+def _images(atoms: Atoms) -> tuple[Array, Array]:
+    """Places in the cell (atoms, 3), and the shifts (images, 3) to all images that can lie within CUTOFF, Angstrom."""
+    if not atoms.pbc.any():
+        return atoms.positions, np.zeros((1, 3))
+    cell = atoms.cell.complete().array
+    inverse = np.linalg.inv(cell)
+    fractions = atoms.positions @ inverse
+    places = (fractions - np.floor(fractions) * atoms.pbc) @ cell
+    # Columns of the inverse are as long as one over the distance of two faces.
+    reach = np.ceil(CUTOFF * np.linalg.norm(inverse, axis=0)).astype(int) * atoms.pbc
+    steps = np.meshgrid(*[np.arange(-count, count + 1) for count in reach], indexing="ij")
+    return places, np.stack(steps, axis=-1).reshape(-1, 3) @ cell
 
 
 def _outline(atoms: Atoms) -> Array:
     """What repeats share within TOLERANCE: size, least and largest distance of an element's atoms to the nearest."""
     elements = np.unique(atoms.numbers)
-    first = _environments(atoms)[:, ::NEAREST]
+    first = _environments(atoms, nearest=1)
     rows = [first[atoms.numbers == element] for element in elements]
     return np.concatenate([_size(atoms), *[row.min(axis=0) for row in rows], *[row.max(axis=0) for row in rows]])
 

@@ -232,17 +232,22 @@ def test_a_killed_preparation_goes_on_at_the_next_shard(
     assert not (tmp_path / "out/.partial/salts/draw.sqlite").exists()
 
 
-def pair(distance: int, place: int) -> Atoms:
-    """Two atoms of neon, 1 + `distance` Angstrom apart, in one of three places and directions."""
-    turn = place % 3
+def pair(distance: int, turn: int) -> Atoms:
+    """Two atoms of neon, 1 + `distance` Angstrom apart, in a place and direction that `turn` chooses."""
     along = np.roll([1.0 + distance, 0.0, 0.0], turn)
     return Atoms("Ne2", positions=np.array([np.zeros(3), along]) + turn)
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(order=st.permutations(range(60)), n=st.integers(1, 40), cut=st.integers(0, 60), alike=st.integers(1, 60))
+@given(
+    order=st.permutations(range(60)),
+    n=st.integers(1, 40),
+    cut=st.integers(0, 60),
+    alike=st.integers(1, 60),
+    turns=st.integers(1, 3),
+)
 def test_a_draw_depends_on_nothing_but_seed_and_structures(
-    tmp_path_factory: pytest.TempPathFactory, order: list[int], n: int, cut: int, alike: int
+    tmp_path_factory: pytest.TempPathFactory, order: list[int], n: int, cut: int, alike: int, turns: int
 ) -> None:
     def drawn(numbers: list[int], stop: int) -> set[str]:
         path = tmp_path_factory.mktemp("draw") / "draw.sqlite"
@@ -250,14 +255,16 @@ def test_a_draw_depends_on_nothing_but_seed_and_structures(
         for shard, part in enumerate((numbers[:stop], numbers[stop:])):
             draw.begin(Shard(f"shard-{shard}", path, str(shard)))
             for entry, number in enumerate(part):
-                draw.add(entry, SourceStructure(f"x-{number}", pair(number % alike, number)), [])
+                draw.add(entry, SourceStructure(f"x-{number}", pair(number % alike, number % turns)), [])
             draw.finish()
             draw.close()
             draw = Draw(path, n, 1, 0, "key")  # as after an interruption
         count = draw.drawn()
         ids = {name for structures, _ in draw.parts() for name in structures.ids}
         draw.close()
-        assert count == len(ids) == min(n, alike)
+        assert count == len(ids) <= min(n, alike)
+        # Of three that are the same up to their direction more than the reserve can be repeats.
+        assert count == min(n, alike) or turns == 3
         return ids
 
     assert drawn(list(order), cut) == drawn(list(range(60)), 30)

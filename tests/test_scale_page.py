@@ -47,6 +47,7 @@ REPORT: dict[str, Any] = {
 }
 STRUCTURES: dict[str, Any] = {
     "structures": 1_000_000,
+    "prepared": 999_970,
     "limit": 5000,
     "machine": "a machine",
     "source_mb": 500.0,
@@ -63,6 +64,7 @@ def row(text: str, first: str) -> list[str]:
 
 def test_costs_of_sixty_models_follow_from_those_of_a_model_and_of_a_pair() -> None:
     text = page(REPORT, STRUCTURES)
+    assert "30 that repeat others left out" in " ".join(text.split())
     assert row(text, "prepare") == ["prepare", "305", "211", "1.0", "900"]
     # 3000 s less 1200 s of pairs for 5 models are 6 h for 60, and at most 12 h with a second large data set
     assert row(text, "scores of each model")[1:] == ["6.0", "12.0", "0.4", "0.8"]

@@ -82,11 +82,12 @@ def _million(found: Mapping[str, Any]) -> str:
         ]
         for name, step in found["steps"].items()
     ]
+    repeated = found["structures"] - found["prepared"]
     return "\n\n".join(
         [
             f"{found['structures']:,} synthetic crystals of 1 to 3 atoms ({found['source_mb']:,.0f} MB of `.aselmdb`, "
-            f"{found['store_mb']:,.0f} MB once prepared), embedded by the composition control, and "
-            f"{found['limit']:,} of them drawn, embedded by two controls and scored "
+            f"{found['store_mb']:,.0f} MB once prepared, {repeated:,} that repeat others left out), embedded by the "
+            f"composition control, and {found['limit']:,} of them drawn, embedded by two controls and scored "
             f"(`scripts/measure_scale_structures`; {found['machine']}, one process at a time). Memory is that of all "
             f"processes of a step together, {found['peak_memory_mb']:,.0f} MB at most. Above a load of "
             "1 to 2 other work shared the machine, and core seconds say more than wall seconds.",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from benchmark.datasets.columns import DatasetError, read_structures, structures_table, write_tables
 from benchmark.datasets.drawing import ChangedShardError, Draw
 from benchmark.datasets.readers import READERS, Damaged, DamagedShardError, Shard, SourceStructure
+from benchmark.datasets.repeats import periodic_cell
 from benchmark.datasets.shards import shards
 from benchmark.datasets.sources import Found, Report, find_sources, silent
 from benchmark.datasets.spec import DatasetSpec
@@ -31,6 +32,7 @@ from benchmark.files import content_key, sha256_of_file, write_json
 PREPARATION_VERSION = 3
 STORE = ("structures.parquet", "labels.parquet")
 DAMAGED = "damaged in the source"
+LEAST_HEIGHT = 0.1  # Angstrom
 
 
 def prepare_dataset(
@@ -201,6 +203,9 @@ def _unusable(spec: DatasetSpec, structure: SourceStructure) -> str | None:
         return "positions or cell are not finite"
     if np.linalg.matrix_rank(atoms.cell.array[atoms.pbc]) < atoms.pbc.sum():
         return "periodic directions without a cell"
+    # As long as one over the distance of two faces. A neighbour search in a flatter cell would not end.
+    if (np.linalg.norm(np.linalg.inv(periodic_cell(atoms)), axis=0)[atoms.pbc] > 1 / LEAST_HEIGHT).any():
+        return f"cell faces closer than {LEAST_HEIGHT} Angstrom"
     return None
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ase import Atoms
+from ase.geometry.cell import complete_cell
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
@@ -41,6 +42,12 @@ def repeats(images: Sequence[Atoms]) -> NDArray[np.bool_]:
             if not found[first] and not found[second]:
                 found[second] = _same(images[first], images[second])
     return found
+
+
+def periodic_cell(atoms: Atoms) -> Array:
+    """The cell (3, 3), Angstrom, with unit vectors across its periodic ones in place of the others."""
+    vectors = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
+    return np.asarray(complete_cell(vectors))  # type: ignore[no-untyped-call]
 
 
 def _with_company(indices: NDArray[np.int64], images: Sequence[Atoms]) -> NDArray[np.int64]:
@@ -81,7 +88,7 @@ def _images(atoms: Atoms) -> tuple[Array, Array]:
     """Places in the cell (atoms, 3), and the shifts (images, 3) to all images that can lie within CUTOFF, Angstrom."""
     if not atoms.pbc.any():
         return atoms.positions, np.zeros((1, 3))
-    cell = atoms.cell.complete().array
+    cell = periodic_cell(atoms)
     inverse = np.linalg.inv(cell)
     fractions = atoms.positions @ inverse
     places = (fractions - np.floor(fractions) * atoms.pbc) @ cell

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, make_supercell, molecule
+from ase.build import bulk, fcc111, make_supercell, molecule
 from ase.build.supercells import find_optimal_cell_shape
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +83,13 @@ def test_a_strain_that_moves_neighbours_beyond_the_tolerance_makes_another_cryst
 )
 def test_what_has_the_same_formula_only_is_no_repeat(first: Atoms, second: Atoms) -> None:
     assert not repeats([first, second]).any()
+
+
+def test_a_slab_is_known_again_whatever_is_said_of_the_direction_without_period() -> None:
+    slab = fcc111("Al", (1, 1, 3), vacuum=5.0)
+    other = rewritten(slab * (2, 1, 1), 5)
+    other.cell[2] = other.cell[0] + other.cell[1]
+    assert repeats([slab, other, fcc111("Al", (1, 1, 4), vacuum=5.0)]).tolist() == [False, True, False]
 
 
 def test_two_orders_of_one_lattice_with_the_same_pairs_of_elements_nearby_are_two_crystals() -> None:

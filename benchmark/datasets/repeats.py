@@ -10,7 +10,7 @@ to lie in: of 50,000 molecules of QM9, 21 pairs differ by less than 0.004 Angstr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
@@ -37,10 +37,16 @@ def repeats(images: Sequence[Atoms]) -> NDArray[np.bool_]:
         alike = _with_company(np.flatnonzero(kinds == kind), images)
         if not alike.size:
             continue
-        for later, earlier in _close_pairs(np.array([_outline(images[index]) for index in alike.tolist()])):
-            first, second = int(alike[earlier]), int(alike[later])
-            if not found[first] and not found[second]:
-                found[second] = _same(images[first], images[second])
+        outlines = np.array([_outline(images[index]) for index in alike.tolist()])
+        tree = KDTree(outlines)
+        # From one that stays to all like it, rather than pair by pair: many copies have very many pairs.
+        for earlier, first in enumerate(alike.tolist()):
+            if found[first]:
+                continue
+            for later in tree.query_ball_point(outlines[earlier], TOLERANCE, p=np.inf):
+                second = alike[later]
+                if second > first and not found[second]:
+                    found[second] = _same(images[first], images[second])
     return found
 
 
@@ -104,13 +110,6 @@ def _outline(atoms: Atoms) -> Array:
     first = _environments(atoms, nearest=1)
     rows = [first[atoms.numbers == element] for element in elements]
     return np.concatenate([_size(atoms), *[row.min(axis=0) for row in rows], *[row.max(axis=0) for row in rows]])
-
-
-def _close_pairs(outlines: Array) -> Iterator[tuple[int, int]]:
-    """(later, earlier) rows within TOLERANCE of each other in every column, in the order of the later one."""
-    pairs = KDTree(outlines).query_pairs(TOLERANCE, p=np.inf, output_type="ndarray")
-    pairs = np.sort(pairs, axis=1)[:, ::-1]
-    yield from map(tuple, pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist())
 
 
 def _same(first: Atoms, second: Atoms) -> bool:

@@ -1,5 +1,7 @@
 """Structures that occur twice are recognised however they are written down, and nothing else is."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -105,6 +107,14 @@ def test_two_orders_of_one_lattice_with_the_same_pairs_of_elements_nearby_are_tw
 def test_a_structure_stays_when_what_it_repeats_is_itself_left_out() -> None:
     pair = [Atoms("N2", positions=[[0, 0, 0], [1.1 + 0.7 * TOLERANCE * step, 0, 0]]) for step in range(4)]
     assert repeats(pair).tolist() == [False, True, False, True]
+
+
+def test_thousands_of_copies_need_no_list_of_their_pairs() -> None:
+    pairs = [Atoms("N2", positions=[[0, 0, number], [1.1, 0, number]]) for number in range(3000)]
+    tracemalloc.start()
+    assert repeats(pairs).tolist() == [False] + [True] * 2999
+    assert tracemalloc.get_traced_memory()[1] < 20e6  # 4.5 million pairs of integers would be 72 MB
+    tracemalloc.stop()
 
 
 @settings(max_examples=30, deadline=None)
